@@ -1,0 +1,22 @@
+//! What Refold knows without touching the world: events, commands, decisions and the form of the log.
+//!
+//! A command's journey starts here and ends here. In reading order:
+//! [`validation`] turns a request body into a command or names every bad field;
+//! [`introductions`], [`foods`] and [`purchases`] each make a [`decision`], purely: which events a command causes;
+//! [`schema`] says what each event looks like, and reads it back;
+//! [`commit`] is the record that carries commands to the log, and [`stream`] names what its guards protect;
+//! [`log`] is the contract every broker has to keep;
+//! [`receipt`] names a place in the log: what a writer is given, and what a reader asks for.
+
+pub mod commit;
+pub mod decision;
+pub mod foods;
+pub mod hash;
+pub mod introductions;
+pub mod log;
+pub mod purchases;
+pub mod receipt;
+pub mod schema;
+pub mod stream;
+pub mod time;
+pub mod validation;

@@ -1,0 +1,76 @@
+//! What guards protect: streams, and the partition each one lives in.
+//!
+//! A stream's partition follows from its name alone. `<system>:<key>` lives where its key lives; an
+//! idempotency key lives with the partition key of the command it protects, which stands at the end of its
+//! name: `idem:<hash of the scope>:<partition key>`.
+
+use crate::hash::{Hash, partition_of};
+
+/// The prefix of streams that are idempotency keys; the gate numbers them.
+pub const IDEMPOTENCY: &str = "idem:";
+
+/// How many accepted keys of a partition an idempotency key is remembered for. Part of the format: a key
+/// whose number lies this much or more below the partition's counter is absent.
+pub const KEYS_REMEMBERED: u64 = 100_000;
+
+/// The stream of an aggregate or of a unique name: `<system>:<key>`.
+pub fn name(system: &str, key: &str) -> String {
+    format!("{system}:{key}")
+}
+
+/// The stream of an idempotency key.
+///
+/// `caller` says who asked, `route` is the method and path with its parameters, `partition_key` is the key
+/// of the command's partition and `key` what the client sent.
+pub fn idempotency(caller: &str, route: &str, partition_key: &str, key: &str) -> String {
+    let scope = Hash::of_command(&(caller, route, partition_key, key));
+    format!("{IDEMPOTENCY}{scope}:{partition_key}")
+}
+
+/// Whether this stream is an idempotency key.
+pub fn is_idempotency(stream: &str) -> bool {
+    stream.starts_with(IDEMPOTENCY)
+}
+
+/// The partition of a stream in a log of `partitions` partitions.
+pub fn partition(stream: &str, partitions: u32) -> u32 {
+    partition_of(partition_key(stream), partitions)
+}
+
+fn partition_key(stream: &str) -> &str {
+    let after_colon = |text: &'_ str| text.find(':').map_or(0, |at| at + 1);
+    let rest = &stream[after_colon(stream)..];
+    if is_idempotency(stream) { &rest[after_colon(rest)..] } else { rest }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idempotency_key_lives_with_what_it_protects() {
+        for key in ["7", "a:b", "", "é"] {
+            let protected = partition(&name("intro", key), 8);
+            let idem = idempotency("", "PUT /introductions/7", key, "k1");
+            assert_eq!(partition(&idem, 8), protected, "{key}");
+            assert_eq!(protected, partition_of(key, 8));
+        }
+    }
+
+    #[test]
+    fn every_part_of_the_scope_counts() {
+        let names = [
+            idempotency("", "POST /foods", "p", "k"),
+            idempotency("ada", "POST /foods", "p", "k"),
+            idempotency("", "POST /food", "sp", "k"),
+            idempotency("", "POST /foods", "p", "k2"),
+        ];
+        let distinct: std::collections::HashSet<_> = names.iter().collect();
+        assert_eq!(distinct.len(), names.len());
+    }
+
+    #[test]
+    fn a_name_without_a_colon_is_its_own_key() {
+        assert_eq!(partition("lonely", 8), partition_of("lonely", 8));
+    }
+}

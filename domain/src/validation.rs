@@ -1,0 +1,245 @@
+//! Reading a JSON body field by field, so that every bad field is named at once.
+
+use serde_json::{Map, Value};
+use std::ops::RangeInclusive;
+use uuid::Uuid;
+
+/// What is wrong with one field of a body.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct FieldError {
+    /// The field's name, with the way to it: `scoops[2].price`; empty for the body as a whole.
+    pub field: String,
+    /// What it must be.
+    pub reason: String,
+}
+
+/// An object being read: takes field after field and gathers what is wrong.
+#[derive(Debug)]
+pub struct Form<'a> {
+    object: Option<&'a Map<String, Value>>,
+    path: String,
+    known: Vec<&'static str>,
+    errors: Vec<FieldError>,
+}
+
+impl<'a> Form<'a> {
+    /// Starts to read a body.
+    pub fn new(body: &'a Value) -> Self {
+        Self::at(body, String::new())
+    }
+
+    fn at(body: &'a Value, path: String) -> Self {
+        let mut form = Self { object: body.as_object(), path, known: Vec::new(), errors: Vec::new() };
+        if form.object.is_none() {
+            let field = form.path.trim_end_matches('.').to_owned();
+            form.errors.push(FieldError { field, reason: "must be an object".into() });
+        }
+        form
+    }
+
+    /// A text of so many characters, none of them a control character (but for the `allowed` ones).
+    pub fn text(&mut self, name: &'static str, length: &RangeInclusive<usize>, allowed: &[char]) -> String {
+        let value = self.required(name);
+        value.and_then(|value| self.check(name, text(value, length, allowed))).unwrap_or_default()
+    }
+
+    /// A whole number within a range.
+    pub fn integer(&mut self, name: &'static str, range: &RangeInclusive<i64>) -> i64 {
+        let value = self.required(name);
+        value.and_then(|value| self.check(name, integer(value, range))).unwrap_or_default()
+    }
+
+    /// A UUID with its hyphens, in either case.
+    pub fn uuid(&mut self, name: &'static str) -> Uuid {
+        let value = self.required(name);
+        value.and_then(|value| self.check(name, uuid(value))).unwrap_or_default()
+    }
+
+    /// A value that `read` makes of the field.
+    pub fn with<T: Default>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&'a Value) -> Result<T, String>,
+    ) -> T {
+        let value = self.required(name);
+        value.and_then(|value| self.check(name, read(value))).unwrap_or_default()
+    }
+
+    /// A value that `read` makes of the field, `None` where it is absent or null.
+    pub fn optional<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&'a Value) -> Result<T, String>,
+    ) -> Option<T> {
+        let value = self.take(name).filter(|value| !value.is_null())?;
+        self.check(name, read(value))
+    }
+
+    /// An array of objects, each read by `read`.
+    pub fn list<T>(
+        &mut self,
+        name: &'static str,
+        length: &RangeInclusive<usize>,
+        read: impl Fn(&mut Form<'a>) -> T,
+    ) -> Vec<T> {
+        let Some(value) = self.required(name) else {
+            return Vec::new();
+        };
+        let Some(items) = self.check(name, items(value, length)) else {
+            return Vec::new();
+        };
+        let mut read_item = |(index, item)| {
+            let mut form = Form::at(item, format!("{}{name}[{index}].", self.path));
+            let made = read(&mut form);
+            self.errors.extend(form.into_errors());
+            made
+        };
+        items.iter().enumerate().map(&mut read_item).collect()
+    }
+
+    /// Ends the reading: `made`, or everything that is wrong, unknown fields among it.
+    ///
+    /// # Errors
+    /// Every bad field.
+    pub fn finish<T>(self, made: T) -> Result<T, Vec<FieldError>> {
+        let errors = self.into_errors();
+        if errors.is_empty() { Ok(made) } else { Err(errors) }
+    }
+
+    fn into_errors(mut self) -> Vec<FieldError> {
+        let Some(object) = self.object else {
+            // That it is no object says it all.
+            self.errors.truncate(1);
+            return self.errors;
+        };
+        let known = self.known.join(", ");
+        for name in object.keys().filter(|name| !self.known.contains(&name.as_str())) {
+            let field = format!("{}{name}", self.path);
+            self.errors.push(FieldError { field, reason: format!("is unknown; known are {known}") });
+        }
+        self.errors
+    }
+
+    fn take(&mut self, name: &'static str) -> Option<&'a Value> {
+        self.known.push(name);
+        self.object?.get(name)
+    }
+
+    fn required(&mut self, name: &'static str) -> Option<&'a Value> {
+        let value = self.take(name);
+        if value.is_none() && self.object.is_some() {
+            self.check::<()>(name, Err("is missing".into()));
+        }
+        value
+    }
+
+    fn check<T>(&mut self, name: &str, read: Result<T, String>) -> Option<T> {
+        read.map_err(|reason| self.errors.push(FieldError { field: format!("{}{name}", self.path), reason }))
+            .ok()
+    }
+}
+
+/// A text of so many characters, none of them a control character but for the `allowed` ones.
+///
+/// # Errors
+/// What it must be.
+pub fn text(value: &Value, length: &RangeInclusive<usize>, allowed: &[char]) -> Result<String, String> {
+    let text = value.as_str().ok_or("must be a text")?;
+    let (least, most) = (length.start(), length.end());
+    if !length.contains(&text.chars().count()) {
+        return Err(format!("must have {least} to {most} characters"));
+    }
+    if text.chars().any(|c| c.is_control() && !allowed.contains(&c)) {
+        return Err("must not contain control characters".into());
+    }
+    Ok(text.to_owned())
+}
+
+/// The items of an array of so many items.
+///
+/// # Errors
+/// What it must be.
+pub fn items<'a>(value: &'a Value, length: &RangeInclusive<usize>) -> Result<&'a [Value], String> {
+    let items = value.as_array().ok_or("must be an array")?;
+    let (least, most) = (length.start(), length.end());
+    let fits = length.contains(&items.len());
+    fits.then_some(items.as_slice()).ok_or_else(|| format!("must have {least} to {most} items"))
+}
+
+fn integer(value: &Value, range: &RangeInclusive<i64>) -> Result<i64, String> {
+    let (least, most) = (range.start(), range.end());
+    let number = value.as_i64().or_else(|| whole(value)).filter(|number| range.contains(number));
+    number.ok_or_else(|| format!("must be a whole number from {least} to {most}"))
+}
+
+/// JSON knows only numbers: `2.0` is as whole as `2`.
+fn whole(value: &Value) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let number = value.as_f64().filter(|number| number.fract() == 0.0 && number.abs() <= EXACT)?;
+    #[expect(clippy::cast_possible_truncation, reason = "whole and within 2^53")]
+    Some(number as i64)
+}
+
+fn uuid(value: &Value) -> Result<Uuid, String> {
+    const HYPHENATED: usize = 36;
+    let text = value.as_str().filter(|text| text.len() == HYPHENATED);
+    text.and_then(|text| Uuid::try_parse(text).ok())
+        .ok_or_else(|| "must be a UUID such as 0198a6c2-7a10-7000-8000-000000000001".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn errors(body: &Value) -> Vec<(String, String)> {
+        let mut form = Form::new(body);
+        form.text("name", &(1..=3), &[]);
+        form.integer("count", &(1..=9));
+        form.uuid("id");
+        form.optional("note", |value| text(value, &(1..=5), &['\n']));
+        form.list("parts", &(1..=2), |part| part.integer("size", &(1..=9)));
+        let errors = form.finish(()).err().unwrap_or_default();
+        errors.into_iter().map(|error| (error.field, error.reason)).collect()
+    }
+
+    #[test]
+    fn a_good_body_passes() {
+        let id = "0198A6C2-7A10-7000-8000-000000000001";
+        let body = json!({"name": "äöü", "count": 2.0, "id": id, "note": null, "parts": [{"size": 1}]});
+        assert_eq!(errors(&body), []);
+    }
+
+    #[test]
+    fn every_bad_field_is_named() {
+        let body = json!({"name": "", "count": 10, "id": "x", "note": "a\tb", "parts": [{"size": 0, "z": 1}, 3], "more": 1});
+        let fields: Vec<_> = errors(&body).into_iter().map(|(field, _)| field).collect();
+        assert_eq!(
+            fields,
+            ["name", "count", "id", "note", "parts[0].size", "parts[0].z", "parts[1]", "more"]
+        );
+    }
+
+    #[test]
+    fn missing_fields_are_named() {
+        let expected: Vec<_> =
+            ["name", "count", "id", "parts"].map(|field| (field.to_owned(), "is missing".to_owned())).into();
+        assert_eq!(errors(&json!({})), expected);
+    }
+
+    #[test]
+    fn only_an_object_is_an_object() {
+        for body in [json!(null), json!([]), json!(1), json!("x")] {
+            assert_eq!(errors(&body), [(String::new(), "must be an object".to_owned())]);
+        }
+    }
+
+    #[test]
+    fn absurd_numbers_are_refused() {
+        for count in [json!(1e300), json!(2.5), json!(-1), json!(u64::MAX), json!("1"), json!(true)] {
+            let found =
+                errors(&json!({"name": "a", "count": count, "id": Uuid::nil(), "parts": [{"size": 1}]}));
+            assert_eq!(found, [("count".to_owned(), "must be a whole number from 1 to 9".to_owned())]);
+        }
+    }
+}
