@@ -1,0 +1,76 @@
+//! A projection's definition: which events feed which view, read from a TOML file and checked at start.
+//!
+//! In reading order: [`load()`] collects the files, `check` makes a [`Definition`] of each or says all that is
+//! wrong with it ([`Problem`]), [`View`] and [`Filter`] read their own keys, `fields` finds the fields that
+//! they name, and `required` keeps what the systems' own routes are built on.
+
+mod check;
+mod document;
+mod fields;
+mod filter;
+mod load;
+mod problem;
+mod required;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use fields::FieldRef;
+pub use filter::{Condition, Filter, Operand, Test};
+pub use load::{DEFINITION_BYTES_MAX, DEFINITIONS_MAX, defaults, load};
+pub use problem::{DefinitionErrors, Problem};
+pub use view::{Counts, Latest, Rows, View};
+
+use refold_domain::hash::Hash;
+use refold_domain::schema::{self, EventType, Value};
+use std::fmt;
+
+/// Which events feed which view.
+#[derive(Debug, Clone)]
+pub struct Definition {
+    /// The projection's name; its file is called the same.
+    pub name: String,
+    /// A heading for people.
+    pub title: Option<String>,
+    /// What it is good for, for people.
+    pub description: Option<String>,
+    /// The types of the events that feed it, sorted by name; never empty.
+    pub on: Vec<&'static EventType>,
+    /// Which of these events count.
+    pub filter: Filter,
+    /// What is made of them.
+    pub view: View,
+    /// The file's text as read.
+    pub text: String,
+}
+
+impl Definition {
+    /// Reads the text of one definition, such as the store's catalogue keeps.
+    ///
+    /// # Errors
+    /// All that is wrong with it; `file` is where people are told to look. One switched off is refused.
+    pub fn parse(file: &str, name: &str, text: &str) -> Result<Self, DefinitionErrors> {
+        let source = check::Source { file: file.into(), name: name.into(), text: text.into() };
+        match check::check(schema::EVENT_TYPES, &source)? {
+            check::Checked::On(definition) => Ok(*definition),
+            check::Checked::Off => Err(DefinitionErrors(vec![Problem::of_file(file, "it is switched off")])),
+        }
+    }
+
+    /// What tells this definition from every other text of the same name.
+    pub fn hash(&self) -> Hash {
+        Hash::of(self.text.as_bytes())
+    }
+
+    /// Whether an event of this type and these values feeds the view.
+    pub fn takes(&self, kind: &EventType, values: &[Value<'_>]) -> bool {
+        self.on.iter().any(|on| fields::same(on, kind)) && self.filter.matches(kind, values)
+    }
+}
+
+/// Its meaning without names and comments: `on food.observed: counts by food`.
+impl fmt::Display for Definition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "on {}{}: {}", fields::names(&self.on), self.filter, self.view)
+    }
+}

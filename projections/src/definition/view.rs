@@ -1,0 +1,219 @@
+//! What a definition makes of its events: the kinds of view, and how each reads its own keys.
+
+use super::document::{Findings, Node, Word, entry};
+use super::fields::{FieldRef, Shared, kind_name, names, same};
+use refold_domain::nearest;
+use refold_domain::schema::{EventType, Kind};
+use std::fmt;
+use toml::de::DeTable;
+
+/// The keys that say which view a definition makes.
+pub(super) const KINDS: [&str; 3] = ["count", "rows", "latest"];
+
+/// Query parameters that every view takes, so that no field to ask by can be called like them.
+const RESERVED: [&str; 3] = ["limit", "cursor", "skip"];
+
+/// What is made of the events.
+#[derive(Debug, Clone)]
+pub enum View {
+    /// `count = { by = ["food"] }`
+    Counts(Counts),
+    /// `rows = { by = ["shop_id"], time = "timestamp" }`
+    Rows(Rows),
+    /// `latest = { remove_on = "introduction.withdrawn" }`
+    Latest(Latest),
+}
+
+/// How many events there were.
+#[derive(Debug, Clone)]
+pub struct Counts {
+    /// For each combination of these fields' values; without any, in total.
+    pub by: Vec<FieldRef>,
+}
+
+/// The events themselves.
+#[derive(Debug, Clone)]
+pub struct Rows {
+    /// The fields by which rows can be asked for.
+    pub by: Vec<FieldRef>,
+    /// The time that orders them, which every event has; without it, the commit's.
+    pub time: Option<FieldRef>,
+}
+
+/// The newest event of each key.
+#[derive(Debug, Clone)]
+pub struct Latest {
+    /// The field that is the key; without it, the event's own key.
+    pub by: Option<FieldRef>,
+    /// The types of the events that take a key's entry away, sorted by name. None of them is in `on`, and they
+    /// go by the event's own key: with one of them, there is no `by`.
+    pub remove_on: Vec<&'static EventType>,
+}
+
+/// What a definition's view is read from.
+pub(super) struct Reader<'r, 't> {
+    pub(super) findings: &'r mut Findings<'t>,
+    /// The event types to choose from.
+    pub(super) types: &'static [&'static EventType],
+    /// The event types of `on`; `None` where they are not known, so that fields cannot be judged.
+    pub(super) on: Option<&'r [&'static EventType]>,
+}
+
+impl View {
+    /// The kind's name in answers.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Counts(_) => "counts",
+            Self::Rows(_) => "rows",
+            Self::Latest(_) => "latest",
+        }
+    }
+
+    /// The fields by which it can be asked for.
+    pub fn by(&self) -> &[FieldRef] {
+        match self {
+            Self::Counts(counts) => &counts.by,
+            Self::Rows(rows) => &rows.by,
+            Self::Latest(latest) => latest.by.as_slice(),
+        }
+    }
+
+    /// Reads the view under one of [`KINDS`].
+    pub(super) fn read(reader: &mut Reader<'_, '_>, kind: &str, node: &Node<'_>) -> Option<Self> {
+        let table = reader.findings.table(node, kind)?;
+        Some(match kind {
+            "count" => Self::Counts(Counts::read(reader, table)),
+            "rows" => Self::Rows(Rows::read(reader, table)),
+            _ => Self::Latest(Latest::read(reader, table)),
+        })
+    }
+}
+
+impl Counts {
+    fn read(reader: &mut Reader<'_, '_>, table: &DeTable<'_>) -> Self {
+        reader.findings.known_keys(table, "count", &["by"]);
+        // Its answers have a member of that name beside the fields.
+        Self { by: reader.keys(table, &["count"]) }
+    }
+}
+
+impl Rows {
+    fn read(reader: &mut Reader<'_, '_>, table: &DeTable<'_>) -> Self {
+        reader.findings.known_keys(table, "rows", &["by", "time"]);
+        let by = reader.keys(table, &[]);
+        let time = reader.findings.text(table, "time").and_then(|word| reader.time(&word));
+        Self { by, time }
+    }
+}
+
+impl Latest {
+    fn read(reader: &mut Reader<'_, '_>, table: &DeTable<'_>) -> Self {
+        reader.findings.known_keys(table, "latest", &["by", "remove_on"]);
+        let word = reader.findings.text(table, "by");
+        let by = word.as_ref().and_then(|word| reader.key(word, &[]));
+        let remove_on = reader.removing(table);
+        if let (Some(word), true) = (&word, entry(table, "remove_on").is_some()) {
+            let reason =
+                "remove_on goes by the events' own key, as only those of one key are in order: leave by out";
+            reader.findings.add(&word.span, reason);
+        }
+        Self { by, remove_on }
+    }
+}
+
+impl Reader<'_, '_> {
+    /// The fields under `by`, fit to ask by and none of them called like one of `taken`.
+    fn keys(&mut self, table: &DeTable<'_>, taken: &[&str]) -> Vec<FieldRef> {
+        let words = self.findings.texts(table, "by").unwrap_or_default();
+        words.iter().filter_map(|word| self.key(word, taken)).collect()
+    }
+
+    fn key(&mut self, word: &Word<'_>, taken: &[&str]) -> Option<FieldRef> {
+        if let Some(name) = RESERVED.iter().chain(taken).find(|name| **name == word.text) {
+            let reason = format!(
+                "a view cannot be kept by {name:?}: its queries and answers use that name themselves"
+            );
+            self.findings.add(&word.span, reason);
+            return None;
+        }
+        let field = self.field(word)?;
+        if field.kind == Kind::List {
+            let reason =
+                format!("{} is a list; a view is kept by texts, whole numbers and times", field.name);
+            self.findings.add(&word.span, reason);
+        }
+        Some(field)
+    }
+
+    fn time(&mut self, word: &Word<'_>) -> Option<FieldRef> {
+        let field = self.field(word)?;
+        let wrong = match field.kind {
+            Kind::Time if field.optional => Some("may be absent".into()),
+            Kind::Time => None,
+            other => Some(format!("is {}", kind_name(other))),
+        };
+        if let Some(wrong) = wrong {
+            let reason = format!("{} {wrong}; rows are ordered by a time that every event has", field.name);
+            self.findings.add(&word.span, reason);
+        }
+        Some(field)
+    }
+
+    fn field(&mut self, word: &Word<'_>) -> Option<FieldRef> {
+        let found = Shared(self.on?).find(word.text);
+        found.map_err(|reason| self.findings.add(&word.span, reason)).ok()
+    }
+
+    /// The event types under `remove_on`, sorted by name.
+    fn removing(&mut self, table: &DeTable<'_>) -> Vec<&'static EventType> {
+        let words = self.findings.texts(table, "remove_on").unwrap_or_default();
+        let mut kinds: Vec<_> = words.iter().filter_map(|word| self.removal(word)).collect();
+        kinds.sort_by_key(|kind| kind.name);
+        kinds
+    }
+
+    fn removal(&mut self, word: &Word<'_>) -> Option<&'static EventType> {
+        let kind = event_type(self.findings, self.types, word)?;
+        let system = |kind: &EventType| kind.aggregate.as_ref().map(|aggregate| aggregate.system);
+        let on = self.on.unwrap_or_default();
+        if on.iter().any(|on| same(on, kind)) {
+            let reason = format!("{} cannot both make an entry (it is in `on`) and take it away", kind.name);
+            self.findings.add(&word.span, reason);
+        } else if let Some(other) = on.iter().find(|on| system(on) != system(kind)) {
+            let reason = format!("{} is about other keys than {}", kind.name, other.name);
+            self.findings.add(&word.span, reason);
+        }
+        Some(kind)
+    }
+}
+
+/// The event type of this name.
+pub(super) fn event_type(
+    findings: &mut Findings<'_>,
+    types: &'static [&'static EventType],
+    word: &Word<'_>,
+) -> Option<&'static EventType> {
+    let found = types.iter().copied().find(|kind| kind.name == word.text);
+    if found.is_none() {
+        let known = types.iter().map(|kind| kind.name);
+        findings.add(&word.span, nearest::unknown("event type", word.text, known));
+    }
+    found
+}
+
+impl fmt::Display for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind())?;
+        if !self.by().is_empty() {
+            let fields = self.by().iter().map(|field| field.name).collect::<Vec<_>>();
+            write!(f, " by {}", fields.join(", "))?;
+        }
+        match self {
+            Self::Rows(Rows { time: Some(time), .. }) => write!(f, ", ordered by {}", time.name),
+            Self::Latest(Latest { remove_on, .. }) if !remove_on.is_empty() => {
+                write!(f, ", removed on {}", names(remove_on))
+            }
+            _ => Ok(()),
+        }
+    }
+}
