@@ -115,8 +115,13 @@ pub struct Event<'a> {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// Written by a newer binary: reading on would judge differently from it.
-    #[error("the record has version {0}, this binary reads up to {VERSION}: start a newer refold")]
-    Newer(u32),
+    #[error("the record has version {v}, this binary reads up to {VERSION}: start a newer refold")]
+    Newer {
+        /// The record's version.
+        v: u32,
+        /// The log that it was written for; in another log it is as void as any.
+        log: Uuid,
+    },
     /// Not a record of Refold at all.
     #[error("not a record of refold: {0}")]
     Foreign(String),
@@ -137,18 +142,18 @@ impl<'a> Record<'a> {
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         match serde_json::from_slice::<Wire<'a>>(bytes) {
             Ok(wire) if wire.v == VERSION => wire.into_record(),
-            Ok(wire) => Err(wrong_version(wire.v)),
+            Ok(wire) => Err(wrong_version(wire.v, wire.log)),
             Err(error) => Err(match serde_json::from_slice::<VersionOnly>(bytes) {
-                Ok(VersionOnly { v, .. }) if v != VERSION => wrong_version(v),
+                Ok(VersionOnly { v, log }) if v != VERSION => wrong_version(v, log),
                 _ => DecodeError::Foreign(error.to_string()),
             }),
         }
     }
 }
 
-fn wrong_version(v: u32) -> DecodeError {
+fn wrong_version(v: u32, log: Uuid) -> DecodeError {
     if v > VERSION {
-        DecodeError::Newer(v)
+        DecodeError::Newer { v, log }
     } else {
         // Version 1 is the first; a version that replaces it is upcast here.
         DecodeError::Foreign(format!("version {v} never existed"))
@@ -229,8 +234,7 @@ struct Opens {
 #[derive(Deserialize)]
 struct VersionOnly {
     v: u32,
-    #[serde(rename = "log")]
-    _log: Uuid,
+    log: Uuid,
 }
 
 impl<'a> Wire<'a> {
@@ -356,7 +360,7 @@ mod tests {
     #[test]
     fn a_newer_record_is_not_judged() {
         let newer = format!(r#"{{"v":2,"log":"{LOG}","anything":[1,2]}}"#);
-        assert_eq!(Record::decode(newer.as_bytes()).unwrap_err(), DecodeError::Newer(2));
+        assert_eq!(Record::decode(newer.as_bytes()).unwrap_err(), DecodeError::Newer { v: 2, log: LOG });
     }
 
     #[test]

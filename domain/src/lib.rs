@@ -7,7 +7,7 @@
 //! [`commit`] is the record that carries commands to the log, and [`stream`] names what its guards protect;
 //! [`log`] is the contract every broker has to keep;
 //! [`receipt`] names a place in the log: what a writer is given, and what a reader asks for;
-//! [`nearest`] answers an unknown name with the known ones.
+//! [`nearest`] answers an unknown name with the known ones, and [`rule`] lists the rules that all promises rest on.
 
 pub mod commit;
 pub mod decision;
@@ -18,6 +18,7 @@ pub mod log;
 pub mod nearest;
 pub mod purchases;
 pub mod receipt;
+pub mod rule;
 pub mod schema;
 pub mod stream;
 pub mod time;

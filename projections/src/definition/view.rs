@@ -11,7 +11,7 @@ use toml::de::DeTable;
 pub(super) const KINDS: [&str; 3] = ["count", "rows", "latest"];
 
 /// Query parameters that every view takes, so that no field to ask by can be called like them.
-const RESERVED: [&str; 3] = ["limit", "cursor", "skip"];
+const RESERVED: [&str; 5] = ["limit", "cursor", "skip", "from", "until"];
 
 /// What is made of the events.
 #[derive(Debug, Clone)]
@@ -66,6 +66,14 @@ impl View {
             Self::Counts(_) => "counts",
             Self::Rows(_) => "rows",
             Self::Latest(_) => "latest",
+        }
+    }
+
+    /// Whether an event of this type takes an entry of the view away.
+    pub fn is_removed_by(&self, kind: &EventType) -> bool {
+        match self {
+            Self::Latest(latest) => latest.remove_on.iter().any(|removing| same(removing, kind)),
+            Self::Counts(_) | Self::Rows(_) => false,
         }
     }
 

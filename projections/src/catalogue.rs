@@ -1,0 +1,104 @@
+//! Which definitions are in force, and which generation of each is folded.
+//!
+//! The store keeps the catalogue beside what was folded with it. Where the definitions at start mean something
+//! else, the store is emptied and everything is folded from the start of the log: a changed projection then has
+//! another generation, so that nothing of the old one can be taken for it.
+
+use crate::definition::Definition;
+use crate::store::{Space, Store};
+use crate::view::{self, View};
+use anyhow::Context;
+use refold_domain::schema::{EventType, Value};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A projection in force: a definition, its view, and the generation that is folded and served.
+#[derive(Debug)]
+pub struct Projection {
+    /// What is wanted.
+    pub definition: Definition,
+    /// The build of it, from 1.
+    pub generation: u32,
+    /// How it is folded and answered.
+    pub view: Box<dyn View>,
+    name: Arc<str>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Catalogue {
+    projections: BTreeMap<String, Entry>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Entry {
+    generation: u32,
+    /// What the definition means, so that a comment changed is no change.
+    meaning: String,
+}
+
+impl Projection {
+    /// The projection of a definition, in one generation.
+    pub fn new(definition: Definition, generation: u32) -> Self {
+        let view = view::of(&definition);
+        let name = definition.name.as_str().into();
+        Self { definition, generation, view, name }
+    }
+
+    /// Where the view is kept.
+    pub fn space(&self) -> Space {
+        Space::View(Arc::clone(&self.name), self.generation)
+    }
+
+    /// Whether an event of this type and these values goes into the view.
+    pub fn takes(&self, kind: &EventType, values: &[Value<'_>]) -> bool {
+        self.definition.takes(kind, values) || self.definition.view.is_removed_by(kind)
+    }
+}
+
+/// Puts these definitions in force, and empties the store if it was folded with others.
+///
+/// # Errors
+/// Where the store cannot be read or emptied.
+pub async fn open(store: &dyn Store, definitions: Vec<Definition>) -> anyhow::Result<Vec<Projection>> {
+    let stored = store.catalogue().await.context("cannot read the store's catalogue")?;
+    let before: Catalogue = match &stored {
+        Some(text) => serde_json::from_slice(text).context("the store's catalogue cannot be read")?,
+        None => Catalogue::default(),
+    };
+    let wanted = before.with(&definitions);
+    if stored.is_none() || wanted != before {
+        tracing::info!(changed = ?wanted.changes(&before), "folding from the start of the log");
+        store.reset(serde_json::to_vec(&wanted)?).await.context("cannot empty the store")?;
+    }
+    let generation = |definition: &Definition| wanted.projections[&definition.name].generation;
+    let in_force = definitions.into_iter().map(|definition| {
+        let generation = generation(&definition);
+        Projection::new(definition, generation)
+    });
+    Ok(in_force.collect())
+}
+
+impl Catalogue {
+    fn with(&self, definitions: &[Definition]) -> Self {
+        let entry = |definition: &Definition| {
+            let meaning = definition.to_string();
+            let generation = match self.projections.get(&definition.name) {
+                Some(before) if before.meaning == meaning => before.generation,
+                Some(before) => before.generation + 1,
+                None => 1,
+            };
+            (definition.name.clone(), Entry { generation, meaning })
+        };
+        Self { projections: definitions.iter().map(entry).collect() }
+    }
+
+    fn changes<'s>(&'s self, before: &'s Self) -> Vec<&'s str> {
+        let names = self.projections.keys().chain(before.projections.keys());
+        let changed = |name: &&String| self.projections.get(*name) != before.projections.get(*name);
+        let mut names: Vec<_> = names.filter(changed).map(String::as_str).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}

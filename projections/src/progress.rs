@@ -1,0 +1,221 @@
+//! How far each partition has come, told to everybody who waits: once the store has it, and not before.
+
+use crate::batch::{News, refused_key};
+use crate::state::{Head, Verdict, WriterEntry};
+use crate::store::{Space, Store, Wanted};
+use anyhow::Context;
+use jiff::Timestamp;
+use refold_domain::log::Offset;
+use refold_domain::receipt::{Position, Receipt, log_digits};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+/// How many commits' verdicts are kept in memory per partition; older ones are looked up in the store.
+const RECENT_COMMITS_MAX: usize = 4_096;
+/// How many writers' numbers are kept in memory per partition; when there are more, all are looked up anew.
+const WRITERS_MAX: usize = 65_536;
+
+/// How far all partitions have come, in this process.
+#[derive(Debug)]
+pub struct Progress {
+    log: Uuid,
+    partitions: Vec<Partition>,
+}
+
+#[derive(Debug)]
+struct Partition {
+    state: watch::Sender<State>,
+    board: Mutex<Board>,
+}
+
+/// How a partition stands.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// What the store holds, as far as this process has seen it.
+    pub head: Option<Arc<Head>>,
+    /// What its projector is doing.
+    pub condition: Condition,
+    /// Since when it does that.
+    pub since: Timestamp,
+}
+
+/// What a projector is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// It has not read anything yet.
+    Starting,
+    /// It folds what comes.
+    Running,
+    /// Something does not work; it tries again by itself.
+    Retrying(String),
+    /// It cannot go on until somebody acts.
+    Stopped {
+        /// What is wrong.
+        reason: String,
+        /// What to do about it.
+        remedy: String,
+    },
+}
+
+/// The newest verdicts.
+#[derive(Debug, Default)]
+struct Board {
+    passed: HashMap<Uuid, u64>,
+    recent: HashMap<(Uuid, u64), Arc<[Verdict]>>,
+    order: VecDeque<(Uuid, u64)>,
+}
+
+enum Look {
+    Judged(Verdict),
+    Pending,
+    AskStore,
+}
+
+impl Progress {
+    /// The progress of a log's partitions before anything is read.
+    pub fn new(log: Uuid, partitions: u32) -> Self {
+        let fresh = || {
+            let state = State { head: None, condition: Condition::Starting, since: Timestamp::now() };
+            Partition { state: watch::Sender::new(state), board: Mutex::default() }
+        };
+        Self { log, partitions: (0..partitions).map(|_| fresh()).collect() }
+    }
+
+    /// The log's id.
+    pub fn log(&self) -> Uuid {
+        self.log
+    }
+
+    /// The number of partitions.
+    pub fn partitions(&self) -> u32 {
+        u32::try_from(self.partitions.len()).expect("it was made from a u32")
+    }
+
+    /// How a partition stands now.
+    pub fn state(&self, partition: u32) -> State {
+        self.partitions[partition as usize].state.borrow().clone()
+    }
+
+    /// Follows a partition.
+    pub fn subscribe(&self, partition: u32) -> watch::Receiver<State> {
+        self.partitions[partition as usize].state.subscribe()
+    }
+
+    /// How far all partitions have come, as clients are told.
+    pub fn position(&self) -> Position {
+        let offset =
+            |partition: &Partition| partition.state.borrow().head.as_ref().map(|head| head.position.offset);
+        Position { log: log_digits(self.log), offsets: self.partitions.iter().map(offset).collect() }
+    }
+
+    /// Waits until a partition's store has passed `offset`.
+    pub async fn reach(&self, partition: u32, offset: Offset) {
+        let mut state = self.subscribe(partition);
+        let reached = |state: &State| state.head.as_ref().is_some_and(|head| head.position.offset >= offset);
+        // The sender lives as long as `self` does, so waiting ends only with success.
+        drop(state.wait_for(reached).await);
+    }
+
+    /// Waits until the store has passed a receipt's commit, and says how the command was judged.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn verdict(&self, store: &dyn Store, receipt: &Receipt) -> anyhow::Result<Verdict> {
+        let partition = self.partitions.get(receipt.partition as usize);
+        let partition = partition.with_context(|| format!("there is no partition {}", receipt.partition))?;
+        let mut state = partition.state.subscribe();
+        loop {
+            state.borrow_and_update();
+            let look = partition.board().look(receipt);
+            match look {
+                Look::Judged(verdict) => return Ok(verdict),
+                Look::Pending => {}
+                Look::AskStore => {
+                    if let Some(verdict) = stored_verdict(store, receipt).await? {
+                        return Ok(verdict);
+                    }
+                }
+            }
+            state.changed().await.context("nobody follows the log any more")?;
+        }
+    }
+
+    /// Tells that a flush succeeded.
+    pub(crate) fn flushed(&self, partition: u32, head: Head, news: Vec<News>) {
+        let partition = &self.partitions[partition as usize];
+        partition.board().extend(news);
+        partition.state.send_modify(|state| state.head = Some(Arc::new(head)));
+    }
+
+    /// Tells that everything is read anew from the store, which stands at `head`.
+    pub(crate) fn restarted(&self, partition: u32, head: Head) {
+        let partition = &self.partitions[partition as usize];
+        *partition.board() = Board::default();
+        partition.state.send_modify(|state| state.head = Some(Arc::new(head)));
+    }
+
+    /// Tells what a partition's projector is doing.
+    pub(crate) fn set_condition(&self, partition: u32, condition: Condition) {
+        self.partitions[partition as usize].state.send_if_modified(|state| {
+            let changed = state.condition != condition;
+            if changed {
+                state.condition = condition;
+                state.since = Timestamp::now();
+            }
+            changed
+        });
+    }
+}
+
+impl Partition {
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Board {
+    fn extend(&mut self, news: Vec<News>) {
+        if self.passed.len() > WRITERS_MAX {
+            self.passed.clear();
+        }
+        for News { writer, seq, verdicts } in news {
+            self.passed.insert(writer, seq);
+            self.recent.insert((writer, seq), verdicts);
+            self.order.push_back((writer, seq));
+        }
+        while self.order.len() > RECENT_COMMITS_MAX {
+            if let Some(oldest) = self.order.pop_front() {
+                self.recent.remove(&oldest);
+            }
+        }
+    }
+
+    fn look(&self, receipt: &Receipt) -> Look {
+        if let Some(verdicts) = self.recent.get(&(receipt.writer, receipt.seq)) {
+            let verdict = verdicts.get(receipt.command as usize);
+            // A command that was never there has nothing to wait for.
+            return Look::Judged(verdict.copied().unwrap_or(Verdict::Void));
+        }
+        match self.passed.get(&receipt.writer) {
+            Some(seq) if *seq < receipt.seq => Look::Pending,
+            _ => Look::AskStore,
+        }
+    }
+}
+
+/// What the store knows of a receipt; `None` where it has not passed it.
+async fn stored_verdict(store: &dyn Store, receipt: &Receipt) -> anyhow::Result<Option<Verdict>> {
+    let writer = receipt.writer.as_bytes().to_vec();
+    let refused = refused_key(receipt.writer, receipt.seq, receipt.command);
+    let wanted =
+        Wanted::from([(Space::Writers, vec![writer.clone()]), (Space::Refused, vec![refused.clone()])]);
+    let loaded = store.load(receipt.partition, wanted).await?;
+    let Some(entry) = loaded.value(&Space::Writers, &writer) else {
+        return Ok(None);
+    };
+    let entry: WriterEntry = serde_json::from_slice(entry)?;
+    let is_void = loaded.value(&Space::Refused, &refused).is_some();
+    Ok(entry.has_passed(receipt.seq).map(|verdict| if is_void { Verdict::Void } else { verdict }))
+}

@@ -1,0 +1,345 @@
+//! The worker that moves one partition forward: log, gate, fold, store, in this order and one batch at a time.
+//!
+//! [`Projector::step`] is all of it; the rest only waits. Whatever goes wrong, the projector starts again from
+//! what the store holds: nothing that it keeps in memory is worth saving.
+
+use crate::batch::{self, Batch, Folded};
+use crate::catalogue::Projection;
+use crate::gate::Place;
+use crate::progress::{Condition, Progress};
+use crate::state::{Epoch, Head, Live, Mark, Seen};
+use crate::store::{Flush, Flushed, Range, Space, Store, Wanted};
+use anyhow::Context;
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt};
+use refold_domain::commit;
+use refold_domain::hash::Hash;
+use refold_domain::log::{Bounds, End, EventLog, LogError, Offset, Records};
+use refold_domain::rule::{self, Rule};
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How many records one batch takes at most.
+const BATCH_RECORDS_MAX: usize = 4_096;
+/// How many bytes of records one batch takes before it takes no more.
+const BATCH_BYTES_MAX: usize = 4 << 20;
+/// How long the first retry waits.
+const RETRY_WAIT_MIN: Duration = Duration::from_millis(50);
+/// How long a retry waits at most.
+const RETRY_WAIT_MAX: Duration = Duration::from_secs(2);
+/// How long a stopped partition waits before it looks whether somebody has acted.
+const STOPPED_WAIT: Duration = Duration::from_secs(5);
+/// How many idempotency keys become old before they are swept away together.
+const SWEEP_KEYS: u64 = 1_000;
+
+/// The worker of one partition.
+pub struct Projector {
+    /// Which partition of which log.
+    pub place: Place,
+    /// Where records come from.
+    pub log: Arc<dyn EventLog>,
+    /// Where views go.
+    pub store: Arc<dyn Store>,
+    /// What is folded.
+    pub projections: Arc<Vec<Projection>>,
+    /// Who is told.
+    pub progress: Arc<Progress>,
+}
+
+/// Why a projector does not go on with what it has.
+#[derive(Debug)]
+enum Halt {
+    /// Somebody else changed the store: read everything again from there.
+    StartAgain,
+    /// Something failed that may work the next time.
+    Failed(anyhow::Error),
+    /// Nothing that this process can do will help.
+    Stopped { reason: String, remedy: String },
+}
+
+impl Projector {
+    /// Follows the partition until the future is dropped.
+    pub async fn run(self) {
+        let mut wait = RETRY_WAIT_MIN;
+        loop {
+            let before = self.position();
+            let Err(halt) = self.follow().await;
+            if self.position() != before {
+                wait = RETRY_WAIT_MIN;
+            }
+            match halt {
+                Halt::StartAgain => {
+                    tracing::info!(partition = self.place.partition, "starting again from the store");
+                }
+                Halt::Failed(error) => {
+                    tracing::warn!(partition = self.place.partition, "{error:#}");
+                    self.tell(Condition::Retrying(format!("{error:#}")));
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(RETRY_WAIT_MAX);
+                }
+                Halt::Stopped { reason, remedy } => {
+                    let condition = Condition::Stopped { reason, remedy };
+                    if self.progress.state(self.place.partition).condition != condition {
+                        tracing::error!(partition = self.place.partition, "{condition:?}");
+                    }
+                    self.tell(condition);
+                    tokio::time::sleep(STOPPED_WAIT).await;
+                }
+            }
+        }
+    }
+
+    async fn follow(&self) -> Result<std::convert::Infallible, Halt> {
+        let mut head = self.open().await?;
+        self.progress.restarted(self.place.partition, head.clone());
+        let mut records = self.read_from(&head).await?;
+        self.tell(Condition::Running);
+        loop {
+            let batch = take(&mut records).await?;
+            head = self.step(head, batch).await?;
+        }
+    }
+
+    /// What the store holds of the partition, or its beginning.
+    async fn open(&self) -> Result<Head, Halt> {
+        let loaded =
+            self.store.load(self.place.partition, Wanted::new()).await.context("cannot read the store");
+        let bounds = self.log.bounds(self.place.partition).await.context("cannot read the log");
+        let (loaded, bounds) = (loaded?, bounds?);
+        match loaded.head {
+            Some(head) => self.check(head, bounds),
+            None => self.create(bounds).await,
+        }
+    }
+
+    fn check(&self, head: Head, bounds: Bounds) -> Result<Head, Halt> {
+        if head.log != self.place.log {
+            return Err(stopped(
+                format!("the store belongs to the log {}, not to {}", head.log, self.place.log),
+                "run `refold store empty`, or give each log a data directory of its own",
+            ));
+        }
+        if bounds.first != Some(head.genesis.offset) {
+            return Err(stopped(
+                format!(
+                    "the log begins at offset {:?}, not at its genesis at {}: history was deleted",
+                    bounds.first, head.genesis.offset
+                ),
+                "restore the log from a backup and take away whatever deletes its records",
+            ));
+        }
+        Ok(head)
+    }
+
+    async fn create(&self, bounds: Bounds) -> Result<Head, Halt> {
+        let first = bounds.first.context("the partition has no genesis yet")?;
+        let mut records = self.log.read(self.place.partition, first).await.context("cannot read the log")?;
+        let genesis = self.genesis(next(&mut records).await?)?;
+        let target = match bounds.end {
+            End::Last(end) => end,
+            End::Empty | End::Unknown => genesis.offset,
+        };
+        let live = |projection: &Projection| {
+            (projection.definition.name.clone(), Live { generation: projection.generation, broken: None })
+        };
+        let head = Head {
+            log: self.place.log,
+            genesis,
+            position: genesis,
+            epoch: Epoch::random(),
+            target,
+            keys: 0,
+            swept: 0,
+            seen: Seen::default(),
+            projections: self.projections.iter().map(live).collect(),
+        };
+        self.flush(Flush { from: None, head: head.clone(), changes: BTreeMap::new() }).await?;
+        Ok(head)
+    }
+
+    fn genesis(&self, (offset, bytes): (Offset, Bytes)) -> Result<Mark, Halt> {
+        match commit::Record::decode(&bytes) {
+            Ok(commit::Record::Genesis(genesis))
+                if genesis.log == self.place.log && genesis.partition == self.place.partition =>
+            {
+                Ok(Mark { offset, hash: Hash::of(&bytes) })
+            }
+            _ => Err(stopped(
+                format!("the record at offset {offset} is the partition's first, but not its genesis"),
+                "restore the log from a backup and take away whatever deletes its records",
+            )),
+        }
+    }
+
+    /// Reads on after the head's position, having seen that the log still holds the record there.
+    async fn read_from(&self, head: &Head) -> Result<Records, Halt> {
+        let Mark { offset, hash } = head.position;
+        let bounds = self.log.bounds(self.place.partition).await.context("cannot read the log")?;
+        let ends_before = matches!(bounds.end, End::Last(end) if end < offset) || bounds.end == End::Empty;
+        if ends_before && rule::holds(Rule::StartComparesRecord) {
+            return Err(diverged(format!("the log ends before offset {offset}, which the store has folded")));
+        }
+        let mut records = self.log.read(self.place.partition, offset).await.context("cannot read the log")?;
+        if !rule::holds(Rule::StartComparesRecord) {
+            return Ok(records);
+        }
+        let (found, bytes) = next(&mut records).await?;
+        if (found, Hash::of(&bytes)) != (offset, hash) {
+            return Err(diverged(format!(
+                "the log's record at offset {offset} is not the one that the store has folded"
+            )));
+        }
+        Ok(records)
+    }
+
+    /// Moves the partition forward by a batch.
+    async fn step(&self, head: Head, batch: Vec<(Offset, Bytes)>) -> Result<Head, Halt> {
+        let batch = fresh(&head, batch);
+        let (records, too_new) = batch::read(self.place.log, &batch);
+        let head = if records.is_empty() { head } else { self.fold(head, &records).await? };
+        if let Some(reason) = too_new {
+            self.leave_alone(reason).await;
+        }
+        Ok(head)
+    }
+
+    /// Waits for ever: no other try of this binary will read what a newer one wrote.
+    async fn leave_alone(&self, reason: String) {
+        tracing::error!(partition = self.place.partition, "stopped: {reason}");
+        let remedy = "start a newer refold; this one leaves the partition alone".to_owned();
+        self.tell(Condition::Stopped { reason, remedy });
+        std::future::pending().await
+    }
+
+    async fn fold(&self, head: Head, records: &[batch::Record<'_>]) -> Result<Head, Halt> {
+        let expired = self.expired(&head).await?;
+        let batch = Batch::plan(self.place, &head, &self.projections, records, expired);
+        let loaded =
+            self.store.load(self.place.partition, batch.wanted()).await.context("cannot read the store")?;
+        let stands_at = loaded.head.as_ref().map(Head::version);
+        if stands_at != Some(head.version()) && rule::holds(Rule::RefusedFlushStartsAgain) {
+            return Err(Halt::StartAgain);
+        }
+        let Folded { flush, news } = batch.fold(&head, &loaded)?;
+        let reached = flush.head.clone();
+        if !rule::holds(Rule::FlushBeforeNews) {
+            self.progress.flushed(self.place.partition, reached.clone(), news.clone());
+        }
+        self.flush(flush).await?;
+        self.progress.flushed(self.place.partition, reached.clone(), news);
+        Ok(reached)
+    }
+
+    /// Stores a flush, and repeats it as it is while its outcome is unknown.
+    async fn flush(&self, flush: Flush) -> Result<(), Halt> {
+        let flush = Arc::new(flush);
+        let mut wait = RETRY_WAIT_MIN;
+        loop {
+            match self.store.flush(self.place.partition, Arc::clone(&flush)).await {
+                Ok(Flushed::Done) => {
+                    self.tell(Condition::Running);
+                    return Ok(());
+                }
+                Ok(Flushed::Refused) if rule::holds(Rule::RefusedFlushStartsAgain) => {
+                    return Err(Halt::StartAgain);
+                }
+                Ok(Flushed::Refused) => return Ok(()),
+                Err(error) => {
+                    tracing::warn!(partition = self.place.partition, "cannot flush: {error:#}");
+                    self.tell(Condition::Retrying(format!("cannot write to the store: {error:#}")));
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(RETRY_WAIT_MAX);
+                }
+            }
+        }
+    }
+
+    /// Idempotency keys that have become old since the last sweep, once there are enough of them.
+    async fn expired(&self, head: &Head) -> Result<Vec<(u64, String)>, Halt> {
+        let last = head.keys.saturating_sub(rule::keys_remembered());
+        if last < head.swept.saturating_add(SWEEP_KEYS.min(rule::keys_remembered())) {
+            return Ok(Vec::new());
+        }
+        let range = Range {
+            space: Space::Keys,
+            from: Bound::Excluded(head.swept.to_be_bytes().to_vec()),
+            to: Bound::Included(last.to_be_bytes().to_vec()),
+            reverse: false,
+            limit: usize::try_from(SWEEP_KEYS).expect("a small number"),
+        };
+        let scanned = self.store.scan(self.place.partition, range).await.context("cannot read the store")?;
+        let key = |(number, stream): (Vec<u8>, Vec<u8>)| -> anyhow::Result<(u64, String)> {
+            let number =
+                number.try_into().map_err(|_| anyhow::anyhow!("the store holds a key without a number"))?;
+            Ok((u64::from_be_bytes(number), String::from_utf8(stream)?))
+        };
+        Ok(scanned.entries.into_iter().map(key).collect::<Result<_, _>>()?)
+    }
+
+    fn position(&self) -> Option<Mark> {
+        self.progress.state(self.place.partition).head.map(|head| head.position)
+    }
+
+    fn tell(&self, condition: Condition) {
+        self.progress.set_condition(self.place.partition, condition);
+    }
+}
+
+/// The records that were not passed yet: a broker may deliver one again.
+fn fresh(head: &Head, mut batch: Vec<(Offset, Bytes)>) -> Vec<(Offset, Bytes)> {
+    let mut passed = head.position.offset;
+    batch.retain(|(offset, _)| {
+        let is_fresh = *offset > passed || !rule::holds(Rule::RedeliveryIsDropped);
+        passed = passed.max(*offset);
+        is_fresh
+    });
+    batch
+}
+
+/// Waits for a record, then takes what else is there, up to the batch's bounds.
+async fn take(records: &mut Records) -> Result<Vec<(Offset, Bytes)>, Halt> {
+    let mut batch = vec![next(records).await?];
+    let mut bytes = batch[0].1.len();
+    while batch.len() < BATCH_RECORDS_MAX && bytes < BATCH_BYTES_MAX {
+        let Some(ready) = records.next().now_or_never() else {
+            break;
+        };
+        let record = ready.ok_or_else(ended)??;
+        bytes += record.1.len();
+        batch.push(record);
+    }
+    Ok(batch)
+}
+
+async fn next(records: &mut Records) -> Result<(Offset, Bytes), Halt> {
+    Ok(records.next().await.ok_or_else(ended)??)
+}
+
+fn ended() -> Halt {
+    Halt::Failed(anyhow::anyhow!("the log ended the reading"))
+}
+
+fn stopped(reason: String, remedy: &str) -> Halt {
+    Halt::Stopped { reason, remedy: remedy.to_owned() }
+}
+
+fn diverged(reason: String) -> Halt {
+    stopped(
+        format!("{reason}: the log lost its tail, or another backup of it was restored"),
+        "run `refold store empty` to fold the store anew from this log",
+    )
+}
+
+impl From<anyhow::Error> for Halt {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<LogError> for Halt {
+    fn from(error: LogError) -> Self {
+        Self::Failed(anyhow::Error::new(error).context("cannot read the log"))
+    }
+}

@@ -1,0 +1,152 @@
+//! Reads a view back: the partitions' cells in one order, merged where they share a key, a page at a time.
+
+use crate::catalogue::Projection;
+use crate::progress::Progress;
+use crate::state::Head;
+use crate::store::{Blob, Scanned, Store};
+use crate::view::{Query, Selection};
+use anyhow::Context;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures::future::try_join_all;
+use refold_domain::receipt::{Position, log_digits};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use uuid::Uuid;
+
+/// A page of a view.
+#[derive(Debug)]
+pub struct Page {
+    /// The cells, as JSON.
+    pub data: Vec<serde_json::Value>,
+    /// Where the next page starts, if there is one.
+    pub next: Option<String>,
+    /// How far each partition had come when it was read.
+    pub position: Position,
+}
+
+/// What a page is made of.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// What is asked of the view.
+    pub query: Query,
+    /// Where to go on, as an earlier page said.
+    pub cursor: Option<String>,
+    /// The most cells to answer.
+    pub limit: usize,
+}
+
+/// Why a view has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// The question is wrong.
+    #[error("{0}")]
+    Bad(String),
+    /// The view is being folded.
+    #[error("the view is being folded: {done} of {target} records are done")]
+    Folding {
+        /// Records passed in all partitions.
+        done: u64,
+        /// Records that were there when the folding began.
+        target: u64,
+    },
+    /// An event broke the view in a partition.
+    #[error("the view broke in partition {partition} at event {event}: {reason}")]
+    Broken {
+        /// The partition.
+        partition: u32,
+        /// The event's id.
+        event: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The store cannot be read.
+    #[error("cannot read the store: {0:#}")]
+    Failed(#[from] anyhow::Error),
+}
+
+/// Reads a page of a projection's view.
+///
+/// # Errors
+/// [`QueryError`]
+pub async fn page(
+    store: &dyn Store,
+    progress: &Progress,
+    projection: &Projection,
+    request: &Request,
+) -> Result<Page, QueryError> {
+    let selection = projection.view.select(&request.query).map_err(QueryError::Bad)?;
+    let cursor = request.cursor.as_deref().map(|cursor| decode(cursor, &selection)).transpose()?;
+    // One entry more than wanted tells whether there is another page.
+    let range = selection.range(projection.space(), cursor, request.limit.saturating_add(1));
+    let scans = (0..progress.partitions()).map(|partition| store.scan(partition, range.clone()));
+    let scanned = try_join_all(scans).await?;
+    let heads = ready(&projection.definition.name, &scanned)?;
+    let position = position(progress.log(), &heads);
+    let merged = merge(projection, scanned)?;
+    let (data, next) = cut(projection, &selection, merged, request.limit)?;
+    Ok(Page { data, next, position })
+}
+
+/// The partitions' heads, if the view has an answer in each.
+fn ready(name: &str, scanned: &[Scanned]) -> Result<Vec<Head>, QueryError> {
+    let heads: Vec<&Head> = scanned.iter().filter_map(|scanned| scanned.head.as_ref()).collect();
+    for (partition, head) in (0..).zip(&heads) {
+        if let Some(broken) = head.projections.get(name).and_then(|live| live.broken.clone()) {
+            return Err(QueryError::Broken { partition, event: broken.event, reason: broken.reason });
+        }
+    }
+    if heads.len() < scanned.len() || heads.iter().any(|head| !head.is_caught_up()) {
+        let done = heads.iter().map(|head| head.position.offset.min(head.target) - head.genesis.offset).sum();
+        let target = heads.iter().map(|head| head.target - head.genesis.offset).sum();
+        return Err(QueryError::Folding { done, target });
+    }
+    Ok(heads.into_iter().cloned().collect())
+}
+
+fn position(log: Uuid, heads: &[Head]) -> Position {
+    let offsets = heads.iter().map(|head| Some(head.position.offset)).collect();
+    Position { log: log_digits(log), offsets }
+}
+
+fn merge(projection: &Projection, scanned: Vec<Scanned>) -> anyhow::Result<BTreeMap<Blob, Blob>> {
+    let mut merged = BTreeMap::new();
+    for (key, value) in scanned.into_iter().flat_map(|scanned| scanned.entries) {
+        match merged.entry(key) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(value);
+            }
+            Entry::Occupied(mut occupied) => {
+                let one = std::mem::take(occupied.get_mut());
+                occupied.insert(projection.view.merge(one, value)?);
+            }
+        }
+    }
+    Ok(merged)
+}
+
+fn cut(
+    projection: &Projection,
+    selection: &Selection,
+    merged: BTreeMap<Blob, Blob>,
+    limit: usize,
+) -> anyhow::Result<(Vec<serde_json::Value>, Option<String>)> {
+    let is_more = merged.len() > limit;
+    let cells: Vec<(Blob, Blob)> = if selection.reverse {
+        merged.into_iter().rev().take(limit).collect()
+    } else {
+        merged.into_iter().take(limit).collect()
+    };
+    let last = cells.last().map(|(key, _)| URL_SAFE_NO_PAD.encode(key));
+    let shown = cells.iter().filter_map(|(key, value)| projection.view.show(key, value).transpose());
+    let data = shown.collect::<Result<_, _>>().context("the store holds a cell that cannot be shown")?;
+    Ok((data, last.filter(|_| is_more)))
+}
+
+fn decode(cursor: &str, selection: &Selection) -> Result<Blob, QueryError> {
+    let key = URL_SAFE_NO_PAD.decode(cursor).ok().filter(|key| selection.holds(key));
+    key.ok_or_else(|| {
+        let told = "cursor: is not one that this query answered; leave it out to start from the beginning";
+        QueryError::Bad(told.into())
+    })
+}

@@ -1,0 +1,125 @@
+//! A store in memory: what the simulation runs on, and the shortest statement of what a store has to do.
+
+use super::{Blob, Flush, Flushed, Loaded, Range, Scanned, Space, Standing, Store, Wanted};
+use crate::state::Head;
+use async_trait::async_trait;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A store that is gone with the process.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Held {
+    catalogue: Option<Blob>,
+    partitions: BTreeMap<u32, Partition>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Partition {
+    head: Option<Head>,
+    spaces: BTreeMap<Space, BTreeMap<Blob, Blob>>,
+}
+
+/// Everything a store held at one moment; what a backup would hold.
+#[derive(Debug, Clone)]
+pub struct Snapshot(Held);
+
+impl MemoryStore {
+    /// A copy of everything, to be brought back by [`Self::restore`].
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot(self.lock().clone())
+    }
+
+    /// Rolls everything back to a snapshot, as a failover to an older replica would.
+    pub fn restore(&self, snapshot: &Snapshot) {
+        *self.lock() = snapshot.0.clone();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn load(&self, partition: u32, wanted: Wanted) -> anyhow::Result<Loaded> {
+        let held = self.lock();
+        let Some(partition) = held.partitions.get(&partition) else {
+            return Ok(Loaded::default());
+        };
+        let find = |(space, keys): (Space, Vec<Blob>)| {
+            let map = partition.spaces.get(&space)?;
+            let found = keys.into_iter().filter_map(|key| map.get(&key).cloned().map(|value| (key, value)));
+            Some((space, found.collect()))
+        };
+        Ok(Loaded { head: partition.head.clone(), values: wanted.into_iter().filter_map(find).collect() })
+    }
+
+    async fn scan(&self, partition: u32, range: Range) -> anyhow::Result<Scanned> {
+        let held = self.lock();
+        let Some(partition) = held.partitions.get(&partition) else {
+            return Ok(Scanned::default());
+        };
+        let entries = match partition.spaces.get(&range.space) {
+            Some(map) => entries(map, &range),
+            None => Vec::new(),
+        };
+        Ok(Scanned { head: partition.head.clone(), entries })
+    }
+
+    async fn flush(&self, partition: u32, flush: Arc<Flush>) -> anyhow::Result<Flushed> {
+        let mut held = self.lock();
+        let partition = held.partitions.entry(partition).or_default();
+        match flush.against(partition.head.as_ref()) {
+            Standing::Refused => return Ok(Flushed::Refused),
+            Standing::Done => return Ok(Flushed::Done),
+            Standing::Apply => partition.head = Some(flush.head.clone()),
+        }
+        for (space, changes) in &flush.changes {
+            let map = partition.spaces.entry(space.clone()).or_default();
+            for (key, value) in changes {
+                match value {
+                    Some(value) => map.insert(key.clone(), value.clone()),
+                    None => map.remove(key),
+                };
+            }
+        }
+        Ok(Flushed::Done)
+    }
+
+    async fn catalogue(&self) -> anyhow::Result<Option<Blob>> {
+        Ok(self.lock().catalogue.clone())
+    }
+
+    async fn reset(&self, catalogue: Blob) -> anyhow::Result<()> {
+        *self.lock() = Held { catalogue: Some(catalogue), ..Held::default() };
+        Ok(())
+    }
+}
+
+fn entries(map: &BTreeMap<Blob, Blob>, range: &Range) -> Vec<(Blob, Blob)> {
+    if is_empty(range) {
+        return Vec::new();
+    }
+    let owned = |(key, value): (&Blob, &Blob)| (key.clone(), value.clone());
+    let found = map.range((range.from.clone(), range.to.clone()));
+    if range.reverse {
+        found.rev().take(range.limit).map(owned).collect()
+    } else {
+        found.take(range.limit).map(owned).collect()
+    }
+}
+
+/// `BTreeMap::range` panics where the start lies behind the end; a database just finds nothing.
+fn is_empty(range: &Range) -> bool {
+    use std::ops::Bound::{Excluded, Included, Unbounded};
+    match (&range.from, &range.to) {
+        (Unbounded, _) | (_, Unbounded) => false,
+        (Included(from), Included(to)) => from > to,
+        (Included(from) | Excluded(from), Included(to) | Excluded(to)) => from >= to,
+    }
+}

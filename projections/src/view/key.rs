@@ -1,0 +1,141 @@
+//! Keys of views: values one after the other, in bytes that sort as the values do.
+//!
+//! A text is escaped and ended so that no key is the beginning of another (as in FoundationDB's tuple layer:
+//! a zero byte is followed by 0xFF, and a zero byte alone ends the text); numbers are big-endian with the
+//! sign bit turned over.
+
+use anyhow::{Context, bail, ensure};
+use jiff::Timestamp;
+use refold_domain::schema::Value;
+use std::borrow::Cow;
+
+const ABSENT: u8 = 0x01;
+const TEXT: u8 = 0x02;
+const INTEGER: u8 = 0x03;
+const TIME: u8 = 0x04;
+const SIGN: u64 = 1 << 63;
+
+/// Appends a value to a key. Lists have no order and are no part of keys: definitions refuse them.
+pub fn push(key: &mut Vec<u8>, value: &Value<'_>) {
+    match value {
+        Value::Absent | Value::List(_) => key.push(ABSENT),
+        Value::Text(text) => push_text(key, text),
+        Value::Integer(number) => push_number(key, INTEGER, *number),
+        Value::Time(time) => push_number(key, TIME, time.as_microsecond()),
+    }
+}
+
+/// Appends a text to a key.
+pub fn push_text(key: &mut Vec<u8>, text: &str) {
+    key.push(TEXT);
+    for part in text.as_bytes().split_inclusive(|byte| *byte == 0) {
+        key.extend_from_slice(part);
+        if part.ends_with(&[0]) {
+            key.push(0xFF);
+        }
+    }
+    key.push(0);
+}
+
+/// Takes the first value off a key.
+///
+/// # Errors
+/// Where the bytes are no key: the store was changed by somebody else.
+pub fn pop(key: &mut &[u8]) -> anyhow::Result<Value<'static>> {
+    let (tag, rest) = key.split_first().context("a key ends too early")?;
+    *key = rest;
+    match *tag {
+        ABSENT => Ok(Value::Absent),
+        TEXT => pop_text(key).map(|text| Value::Text(Cow::Owned(text))),
+        INTEGER => pop_number(key).map(Value::Integer),
+        TIME => Ok(Value::Time(Timestamp::from_microsecond(pop_number(key)?)?)),
+        other => bail!("a key holds a value of the unknown kind {other}"),
+    }
+}
+
+fn push_number(key: &mut Vec<u8>, tag: u8, number: i64) {
+    key.push(tag);
+    key.extend_from_slice(&(number.cast_unsigned() ^ SIGN).to_be_bytes());
+}
+
+fn pop_number(key: &mut &[u8]) -> anyhow::Result<i64> {
+    let (bytes, rest) = key.split_first_chunk::<8>().context("a number in a key ends too early")?;
+    *key = rest;
+    Ok((u64::from_be_bytes(*bytes) ^ SIGN).cast_signed())
+}
+
+fn pop_text(key: &mut &[u8]) -> anyhow::Result<String> {
+    let mut text = Vec::new();
+    loop {
+        let zero = key.iter().position(|byte| *byte == 0).context("a text in a key has no end")?;
+        text.extend_from_slice(&key[..zero]);
+        let escaped = key.get(zero + 1) == Some(&0xFF);
+        *key = &key[zero + 1 + usize::from(escaped)..];
+        if !escaped {
+            break;
+        }
+        text.push(0);
+    }
+    let text = String::from_utf8(text);
+    ensure!(text.is_ok(), "a text in a key is not UTF-8");
+    Ok(text?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn value() -> impl Strategy<Value = Value<'static>> {
+        prop_oneof![
+            Just(Value::Absent),
+            "[\u{0}a\u{ff}é]{0,4}".prop_map(|text| Value::Text(text.into())),
+            any::<i64>().prop_map(Value::Integer),
+            (-1_000_000_000_000i64..1_000_000_000_000)
+                .prop_map(|micros| Value::Time(Timestamp::from_microsecond(micros).unwrap())),
+        ]
+    }
+
+    fn encode(values: &[Value<'_>]) -> Vec<u8> {
+        let mut key = Vec::new();
+        values.iter().for_each(|value| push(&mut key, value));
+        key
+    }
+
+    /// The order that keys must have: kinds first, then values.
+    fn rank(value: &Value<'_>) -> (u8, String, i64) {
+        match value {
+            Value::Absent | Value::List(_) => (1, String::new(), 0),
+            Value::Text(text) => (2, text.to_string(), 0),
+            Value::Integer(number) => (3, String::new(), *number),
+            Value::Time(time) => (4, String::new(), time.as_microsecond()),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn keys_read_what_they_write(values in prop::collection::vec(value(), 0..4)) {
+            let key = encode(&values);
+            let mut rest = key.as_slice();
+            for value in &values {
+                prop_assert_eq!(&pop(&mut rest).unwrap(), value);
+            }
+            prop_assert!(rest.is_empty());
+        }
+
+        #[test]
+        fn keys_sort_as_their_values(
+            a in prop::collection::vec(value(), 2),
+            b in prop::collection::vec(value(), 2),
+        ) {
+            let ranks = |values: &[Value<'_>]| values.iter().map(rank).collect::<Vec<_>>();
+            prop_assert_eq!(encode(&a).cmp(&encode(&b)), ranks(&a).cmp(&ranks(&b)));
+        }
+
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes: Vec<u8>) {
+            let mut rest = bytes.as_slice();
+            while pop(&mut rest).is_ok() && !rest.is_empty() {}
+        }
+    }
+}

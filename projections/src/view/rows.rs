@@ -1,0 +1,103 @@
+//! Rows: the events themselves, by some fields, ordered by a time.
+
+use super::{Blob, Cell, Event, Query, Selection, View, entry, key, prefix};
+use crate::definition::{self, FieldRef};
+use anyhow::bail;
+use jiff::Timestamp;
+use refold_domain::receipt::EventId;
+use refold_domain::schema::Value;
+use serde_json::Value as Json;
+use std::ops::Bound;
+
+/// Rows ordered by key fields, then time, then partition, writer, seq, command and index.
+#[derive(Debug)]
+pub(super) struct Rows {
+    by: Vec<FieldRef>,
+    time: Option<FieldRef>,
+}
+
+#[derive(Default)]
+struct Row(Option<Blob>);
+
+impl Rows {
+    pub(super) fn new(rows: &definition::Rows) -> Self {
+        Self { by: rows.by.clone(), time: rows.time.clone() }
+    }
+}
+
+impl View for Rows {
+    fn kind(&self) -> &'static str {
+        "rows"
+    }
+
+    fn fields(&self) -> Vec<String> {
+        self.by.iter().map(|field| field.name.to_owned()).collect()
+    }
+
+    fn key(&self, event: &Event<'_>) -> Option<Blob> {
+        let mut made = Blob::new();
+        self.by.iter().for_each(|field| key::push(&mut made, field.value(event.kind, &event.values)));
+        match &self.time {
+            Some(field) => key::push(&mut made, field.value(event.kind, &event.values)),
+            None => key::push(&mut made, &Value::Time(event.time)),
+        }
+        push_id(&mut made, &event.id);
+        Some(made)
+    }
+
+    fn reads_before(&self) -> bool {
+        false
+    }
+
+    fn open(&self, _before: Option<&[u8]>) -> anyhow::Result<Box<dyn Cell>> {
+        Ok(Box::<Row>::default())
+    }
+
+    fn merge(&self, _one: Blob, _other: Blob) -> anyhow::Result<Blob> {
+        bail!("two partitions hold the same row, though its key names the partition")
+    }
+
+    fn select(&self, query: &Query) -> Result<Selection, String> {
+        let prefix = prefix(&self.by, query)?;
+        let has_times = query.from.is_some() || query.until.is_some();
+        if has_times && query.by.len() < self.by.len() {
+            return Err(format!("a time can be given only together with {}", self.fields().join(", ")));
+        }
+        let mut selection = Selection::prefix(prefix.clone());
+        let at = |time: &Timestamp| {
+            let mut made = prefix.clone();
+            key::push(&mut made, &Value::Time(*time));
+            made
+        };
+        if let Some(from) = &query.from {
+            selection.from = Bound::Included(at(from));
+        }
+        if let Some(until) = &query.until {
+            selection.to = Bound::Excluded(at(until));
+        }
+        Ok(Selection { reverse: !query.oldest_first, ..selection })
+    }
+
+    fn show(&self, _key: &[u8], value: &[u8]) -> anyhow::Result<Option<Json>> {
+        Ok(Some(serde_json::from_slice(value)?))
+    }
+}
+
+impl Cell for Row {
+    fn fold(&mut self, event: &Event<'_>) -> anyhow::Result<()> {
+        self.0 = Some(entry(event));
+        Ok(())
+    }
+
+    fn close(self: Box<Self>) -> Option<Blob> {
+        self.0
+    }
+}
+
+fn push_id(key: &mut Blob, id: &EventId) {
+    key.extend_from_slice(&id.receipt.partition.to_be_bytes());
+    key.extend_from_slice(id.receipt.writer.as_bytes());
+    key.extend_from_slice(&id.receipt.seq.to_be_bytes());
+    key.extend_from_slice(&id.receipt.command.to_be_bytes());
+    key.extend_from_slice(&id.index.to_be_bytes());
+}
