@@ -1,1 +1,9 @@
-//! x
+//! The service: everything between an HTTP request and the log, and back from the store.
+//!
+//! A command's journey, in reading order: [`commands`] looks at the store, has the domain decide and waits for
+//! the verdict; the [`writer`] packs commands into commits and appends them; [`genesis`] made the log that they
+//! go to.
+
+pub mod commands;
+pub mod genesis;
+pub mod writer;

@@ -1,0 +1,330 @@
+//! Carries a command from its handler to its answer: look, decide, append, wait for the verdict.
+//!
+//! What a handler sees in the store may be stale. So each decision is guarded by what it rests on, a void
+//! command is decided anew, and a rejection is answered only after the store has passed the log's end as it was
+//! when the request came.
+
+use crate::writer::{WriteError, Writer};
+use anyhow::{Context, anyhow};
+use futures::StreamExt;
+use refold_domain::commit::{Guard, Record};
+use refold_domain::decision::{self, Decision, NewEvent, Rejection};
+use refold_domain::hash::{Hash, partition_of};
+use refold_domain::log::{End, EventLog};
+use refold_domain::receipt::{EventId, Receipt};
+use refold_domain::rule::{self, Rule};
+use refold_domain::stream;
+use refold_projections::progress::{Condition, Progress};
+use refold_projections::state::{StreamEntry, Verdict};
+use refold_projections::store::{Space, Store, Wanted};
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// How often a command is decided before the client is told that others are always faster.
+const DECIDE_ATTEMPTS_MAX: u32 = 16;
+
+/// Executes commands.
+pub struct Commands {
+    /// Where commands are recorded.
+    pub log: Arc<dyn EventLog>,
+    /// What decisions are made from.
+    pub store: Arc<dyn Store>,
+    /// How far the store has come.
+    pub progress: Arc<Progress>,
+    /// The way onto the log.
+    pub writer: Arc<Writer>,
+    /// How long a command waits for the log's confirm.
+    pub append_wait: Duration,
+    /// How long a guarded command waits in all, until it is known whether it counts.
+    pub verdict_wait: Duration,
+}
+
+/// What is asked for, apart from the deciding.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The key of the partition that the command goes to.
+    pub partition_key: String,
+    /// The stream of the idempotency key, if the client sent one.
+    pub idempotency: Option<String>,
+    /// The hash of the parsed command.
+    pub hash: Hash,
+    /// The W3C trace context of the request.
+    pub trace: Option<String>,
+    /// The streams that the decision looks at.
+    pub streams: Vec<String>,
+}
+
+/// What a decision looks at: the streams of the request that exist.
+#[derive(Debug, Default)]
+pub struct Streams(BTreeMap<String, StreamEntry>);
+
+/// A command that counts.
+#[derive(Debug)]
+pub struct Recorded {
+    /// Where it stands on the log.
+    pub receipt: Receipt,
+    /// Whether it had been recorded before, and this was a repeat.
+    pub is_repeat: bool,
+    /// Its events.
+    pub events: Vec<RecordedEvent>,
+}
+
+/// An event of a command that counts.
+#[derive(Debug)]
+pub struct RecordedEvent {
+    /// Its id.
+    pub id: EventId,
+    /// Its type.
+    pub kind: String,
+    /// What it is about.
+    pub key: Option<String>,
+    /// Its data as JSON.
+    pub data: Box<RawValue>,
+}
+
+/// Why a command does not count, or is not known to.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// It was answered no.
+    #[error("{}", .0.reason())]
+    Rejected(Rejection),
+    /// Another command was recorded under the same idempotency key.
+    #[error("another command was recorded under this Idempotency-Key")]
+    KeyReused,
+    /// It is larger than a commit may be.
+    #[error("{0}")]
+    TooLarge(WriteError),
+    /// Too many commands are waiting: it was not recorded.
+    #[error("{0}; this one was not recorded")]
+    Overloaded(WriteError),
+    /// It was not recorded and never will be.
+    #[error("{0}")]
+    NotRecorded(String),
+    /// It may be recorded, now or later.
+    #[error("{0}")]
+    OutcomeUnknown(String),
+    /// The store is too far behind to decide it: it was not recorded.
+    #[error("{0}; the command was not recorded")]
+    Behind(String),
+    /// Others were faster each time it was decided: it was not recorded.
+    #[error(
+        "others changed the same thing {DECIDE_ATTEMPTS_MAX} times while this command was decided; it was not recorded"
+    )]
+    Contended,
+    /// The broker acknowledged it and then lost it.
+    #[error("the broker acknowledged the command {0} and then lost it")]
+    Lost(Receipt),
+    /// Something is broken.
+    #[error("{0:#}")]
+    Failed(#[from] anyhow::Error),
+}
+
+/// What a look at the store comes to.
+enum Step {
+    Answer(Recorded),
+    Append(Vec<Guard>, Vec<NewEvent>),
+    Reject(CommandError),
+}
+
+impl Streams {
+    /// A stream, if it was ever moved.
+    pub fn get(&self, name: &str) -> Option<&StreamEntry> {
+        self.0.get(name)
+    }
+}
+
+impl Commands {
+    /// Executes a command: decides it, as often as others get in between, until it counts or is rejected.
+    ///
+    /// # Errors
+    /// [`CommandError`]
+    pub async fn execute(
+        &self,
+        request: &Request,
+        decide: impl Fn(&Streams) -> Result<Decision, Rejection>,
+    ) -> Result<Recorded, CommandError> {
+        let deadline = Instant::now() + self.verdict_wait;
+        let partition = partition_of(&request.partition_key, self.progress.partitions());
+        let mut has_passed_end = !rule::holds(Rule::RejectionsWaitForTheEnd);
+        for _ in 0..DECIDE_ATTEMPTS_MAX {
+            let step = self.look(partition, request, &decide).await?;
+            let step = match step {
+                Step::Reject(_) if !has_passed_end => {
+                    self.pass_end(partition, deadline).await?;
+                    has_passed_end = true;
+                    self.look(partition, request, &decide).await?
+                }
+                step => step,
+            };
+            match step {
+                Step::Answer(recorded) => return Ok(recorded),
+                Step::Reject(error) => return Err(error),
+                Step::Append(guards, events) => {
+                    if let Some(recorded) = self.append(partition, request, guards, events, deadline).await? {
+                        return Ok(recorded);
+                    }
+                }
+            }
+        }
+        Err(CommandError::Contended)
+    }
+
+    /// Looks at the store and decides.
+    async fn look(
+        &self,
+        partition: u32,
+        request: &Request,
+        decide: impl Fn(&Streams) -> Result<Decision, Rejection>,
+    ) -> Result<Step, CommandError> {
+        let streams = self.streams(partition, request).await?;
+        let key = request.idempotency.as_deref();
+        if let Some(entry) =
+            key.and_then(|key| streams.get(key)).filter(|_| rule::holds(Rule::RepeatsGetTheFirstAnswer))
+        {
+            if entry.hash == Some(request.hash) {
+                return Ok(Step::Answer(self.recall(partition, entry).await?));
+            }
+            return Ok(Step::Reject(CommandError::KeyReused));
+        }
+        match decide(&streams) {
+            Ok(Decision::Record { mut guards, events }) => {
+                guards.extend(key.map(|key| Guard::step(key.to_owned(), 0)));
+                Ok(Step::Append(guards, events))
+            }
+            Ok(Decision::Repeat { stream }) => {
+                let entry = streams.get(&stream).context("a repeat of what is not there")?;
+                Ok(Step::Answer(self.recall(partition, entry).await?))
+            }
+            Err(rejection) => Ok(Step::Reject(CommandError::Rejected(rejection))),
+        }
+    }
+
+    async fn streams(&self, partition: u32, request: &Request) -> Result<Streams, CommandError> {
+        let names = request.streams.iter().chain(&request.idempotency);
+        let keys: Vec<_> = names.map(|name| name.as_bytes().to_vec()).collect();
+        if keys.is_empty() {
+            return Ok(Streams::default());
+        }
+        if let Condition::Stopped { .. } = self.progress.state(partition).condition {
+            return Err(self.behind(partition));
+        }
+        let loaded = self.store.load(partition, Wanted::from([(Space::Streams, keys)])).await?;
+        let Some(head) = loaded.head.filter(|head| head.is_caught_up()) else {
+            return Err(self.behind(partition));
+        };
+        let mut streams = BTreeMap::new();
+        for (name, entry) in loaded.values.into_values().flatten() {
+            let entry: StreamEntry = serde_json::from_slice(&entry).context("a stream in the store")?;
+            if entry.is_remembered(head.keys) {
+                streams.insert(String::from_utf8(name).context("a stream in the store")?, entry);
+            }
+        }
+        Ok(Streams(streams))
+    }
+
+    fn behind(&self, partition: u32) -> CommandError {
+        let why = match self.progress.state(partition).condition {
+            Condition::Starting | Condition::Running => "it is being folded".to_owned(),
+            Condition::Retrying(reason) => reason,
+            Condition::Stopped { reason, remedy } => format!("{reason}; {remedy}"),
+        };
+        CommandError::Behind(format!("partition {partition} has not caught up with the log: {why}"))
+    }
+
+    /// Waits until the store has passed the log's end as it is now.
+    async fn pass_end(&self, partition: u32, deadline: Instant) -> Result<(), CommandError> {
+        let bounds = timeout_at(deadline, self.log.bounds(partition)).await;
+        let bounds = bounds.map_err(|_| self.behind(partition))?.map_err(|error| anyhow!(error))?;
+        let End::Last(end) = bounds.end else {
+            return Err(CommandError::Failed(anyhow!(
+                "the log cannot tell the end of partition {partition}"
+            )));
+        };
+        let reached = timeout_at(deadline, self.progress.reach(partition, end)).await;
+        reached.map_err(|_| self.behind(partition))
+    }
+
+    /// Appends a command; `None` where the log judged it void.
+    async fn append(
+        &self,
+        partition: u32,
+        request: &Request,
+        guards: Vec<Guard>,
+        events: Vec<NewEvent>,
+        deadline: Instant,
+    ) -> Result<Option<Recorded>, CommandError> {
+        let is_guarded = !guards.is_empty();
+        debug_assert!(
+            guards
+                .iter()
+                .all(|guard| stream::partition(&guard.stream, self.progress.partitions()) == partition),
+            "all guards of a command live in its partition"
+        );
+        let hash = is_guarded.then_some(request.hash);
+        let bytes = decision::encode(guards, hash, request.trace.as_deref(), &events);
+        let append_deadline = Instant::now() + self.append_wait;
+        let receipt = self.writer.append(partition, bytes, events.len(), append_deadline).await?;
+        let verdict = if is_guarded { self.verdict(&receipt, deadline).await? } else { Verdict::Accepted };
+        match verdict {
+            Verdict::Accepted => Ok(Some(Recorded::now(receipt, events))),
+            Verdict::Void if !rule::holds(Rule::VoidIsNoSuccess) => Ok(Some(Recorded::now(receipt, events))),
+            Verdict::Void => Ok(None),
+            Verdict::Lost => Err(CommandError::Lost(receipt)),
+        }
+    }
+
+    async fn verdict(&self, receipt: &Receipt, deadline: Instant) -> Result<Verdict, CommandError> {
+        match timeout_at(deadline, self.progress.verdict(self.store.as_ref(), receipt)).await {
+            Ok(verdict) => Ok(verdict?),
+            Err(_) => Err(CommandError::OutcomeUnknown(
+                "the command is on the log, but it was not judged in time".into(),
+            )),
+        }
+    }
+
+    /// Reads a command that counts from the log again.
+    async fn recall(&self, partition: u32, entry: &StreamEntry) -> Result<Recorded, CommandError> {
+        let receipt = entry.receipt(partition);
+        let mut records = self.log.read(partition, entry.offset).await.map_err(|error| anyhow!(error))?;
+        let record = records.next().await.context("the log ended the reading")?;
+        let (offset, bytes) = record.map_err(|error| anyhow!(error))?;
+        let commit = match Record::decode(&bytes) {
+            Ok(Record::Commit(commit)) if offset == entry.offset && commit.seq == entry.seq => commit,
+            _ => return Err(CommandError::Lost(receipt)),
+        };
+        let command = commit.commands.get(entry.command as usize).context("a commit lacks a command")?;
+        let event = |(index, event): (u32, &refold_domain::commit::Event<'_>)| RecordedEvent {
+            id: EventId { receipt, index },
+            kind: event.kind.to_string(),
+            key: event.key.as_deref().map(str::to_owned),
+            data: event.data.to_owned(),
+        };
+        Ok(Recorded { receipt, is_repeat: true, events: (0..).zip(&command.events).map(event).collect() })
+    }
+}
+
+impl Recorded {
+    fn now(receipt: Receipt, events: Vec<NewEvent>) -> Self {
+        let event = |(index, NewEvent { kind, key, data })| RecordedEvent {
+            id: EventId { receipt, index },
+            kind: str::to_owned(kind),
+            key,
+            data,
+        };
+        Self { receipt, is_repeat: false, events: (0..).zip(events).map(event).collect() }
+    }
+}
+
+impl From<WriteError> for CommandError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::TooLarge(_) => Self::TooLarge(error),
+            WriteError::Full => Self::Overloaded(error),
+            WriteError::NotRecorded(reason) => Self::NotRecorded(reason),
+            WriteError::Unknown(reason) => Self::OutcomeUnknown(reason),
+        }
+    }
+}

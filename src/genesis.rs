@@ -1,0 +1,127 @@
+//! Opens a log: makes its genesis where there is none, and refuses one that has lost its own.
+//!
+//! Partition 0's first record decides the log's id and its number of partitions, whoever appended it; when every
+//! partition has its genesis, partition 0 gets the record `ready`. From then on a partition that is empty, or that
+//! starts with anything else, has lost history.
+
+use anyhow::{Context, bail, ensure};
+use bytes::Bytes;
+use futures::StreamExt;
+use refold_domain::commit::{Genesis, Ready, Record};
+use refold_domain::log::{AppendError, End, EventLog, Offset};
+use std::num::NonZeroU32;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// How often an append whose outcome is unknown is tried. A genesis too many is void.
+const ATTEMPTS_MAX: u32 = 5;
+/// How long to wait before the next try.
+const ATTEMPT_WAIT: Duration = Duration::from_millis(200);
+
+/// Opens the log and returns its id.
+///
+/// # Errors
+/// Where the log cannot be reached, has another number of partitions, or has lost its beginning.
+pub async fn open(log: &dyn EventLog, partitions: NonZeroU32) -> anyhow::Result<Uuid> {
+    let genesis = first_genesis(log, partitions).await?;
+    ensure!(
+        genesis.partitions == partitions,
+        "the log has {} partitions, the config says {partitions}: set log.partitions = {}, \
+         the number of a log never changes",
+        genesis.partitions,
+        genesis.partitions
+    );
+    if is_ready(log, genesis).await? {
+        for partition in 1..partitions.get() {
+            let found = first_record(log, partition).await?;
+            ensure!(found.is_some(), lost(partition, "is empty"));
+            ensure!(
+                found == Some(Genesis { partition, ..genesis }),
+                lost(partition, "starts with another record")
+            );
+        }
+        return Ok(genesis.log);
+    }
+    for partition in 1..partitions.get() {
+        let wanted = Genesis { partition, ..genesis };
+        let found = ensure_genesis(log, wanted).await?;
+        ensure!(found == wanted, lost(partition, "starts with the genesis of another log"));
+    }
+    append(log, 0, Ready { log: genesis.log }.encode()).await?;
+    Ok(genesis.log)
+}
+
+async fn first_genesis(log: &dyn EventLog, partitions: NonZeroU32) -> anyhow::Result<Genesis> {
+    if first_offset(log, 0).await?.is_none() {
+        for partition in 1..partitions.get() {
+            let is_empty = first_offset(log, partition).await?.is_none();
+            ensure!(is_empty, lost(0, "is empty, though another partition is not"));
+        }
+    }
+    ensure_genesis(log, Genesis { log: Uuid::now_v7(), partitions, partition: 0 }).await
+}
+
+/// The genesis of a partition: the one that is there, or `wanted` if nobody else was faster.
+async fn ensure_genesis(log: &dyn EventLog, wanted: Genesis) -> anyhow::Result<Genesis> {
+    if first_offset(log, wanted.partition).await?.is_none() {
+        append(log, wanted.partition, wanted.encode()).await?;
+    }
+    let found = first_record(log, wanted.partition).await?;
+    found.with_context(|| lost(wanted.partition, "does not hold what was just appended"))
+}
+
+async fn is_ready(log: &dyn EventLog, genesis: Genesis) -> anyhow::Result<bool> {
+    let End::Last(end) = log.bounds(0).await?.end else {
+        bail!("this log cannot tell its end");
+    };
+    let first = first_offset(log, 0).await?.context("partition 0 is empty")?;
+    let mut records = log.read(0, first).await?;
+    // Nobody appends commits before `ready`, so it stands behind a handful of genesis records at most.
+    while let Some(record) = records.next().await {
+        let (offset, bytes) = record?;
+        match Record::decode(&bytes) {
+            Ok(Record::Ready(ready)) if ready.log == genesis.log => return Ok(true),
+            Ok(Record::Commit(commit)) if commit.log == genesis.log => bail!(lost(0, "has no `ready`")),
+            _ if offset >= end => return Ok(false),
+            _ => {}
+        }
+    }
+    bail!("the log ended the reading of partition 0")
+}
+
+async fn first_offset(log: &dyn EventLog, partition: u32) -> anyhow::Result<Option<Offset>> {
+    Ok(log.bounds(partition).await?.first)
+}
+
+async fn first_record(log: &dyn EventLog, partition: u32) -> anyhow::Result<Option<Genesis>> {
+    let Some(first) = first_offset(log, partition).await? else {
+        return Ok(None);
+    };
+    let mut records = log.read(partition, first).await?;
+    let (offset, bytes) = records.next().await.context("the log ended the reading")??;
+    match Record::decode(&bytes) {
+        Ok(Record::Genesis(genesis)) => Ok(Some(genesis)),
+        _ => bail!("{} (at offset {offset})", lost(partition, "does not start with a genesis")),
+    }
+}
+
+async fn append(log: &dyn EventLog, partition: u32, bytes: Vec<u8>) -> anyhow::Result<()> {
+    let bytes = Bytes::from(bytes);
+    for _ in 1..ATTEMPTS_MAX {
+        match log.append(partition, bytes.clone()).await {
+            Err(AppendError::Unknown(reason)) => {
+                tracing::warn!(partition, reason, "trying again to open the log");
+                tokio::time::sleep(ATTEMPT_WAIT).await;
+            }
+            outcome => return Ok(outcome?),
+        }
+    }
+    Ok(log.append(partition, bytes).await?)
+}
+
+fn lost(partition: u32, what: &str) -> String {
+    format!(
+        "partition {partition} of the log {what}: history was lost, or this is no log of refold; \
+         restore it from a backup, or start a new log elsewhere"
+    )
+}

@@ -1,0 +1,246 @@
+//! Appends commands to the log: one commit in flight per partition, filled with all that came meanwhile.
+//!
+//! Each partition has a task with a bounded queue. A lone command goes out at once; under load a commit carries
+//! hundreds. The next commit is never sent before the last one is confirmed, and an outcome that is unknown is
+//! retried with the same bytes until it is known: so order, retries and duplicates stay simple, and the gate can
+//! tell a repeat from a commit that a broker lost.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use refold_domain::commit::{FRAME_BYTES_MAX, pack};
+use refold_domain::log::{AppendError, EventLog};
+use refold_domain::receipt::Receipt;
+use refold_domain::rule::{self, Rule};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// How many events one commit carries at most.
+pub const COMMIT_EVENTS_MAX: usize = 4_096;
+/// How many bytes one commit has at most: well under what any broker takes.
+pub const COMMIT_BYTES_MAX: usize = 512 << 10;
+/// How many bytes one command may have at most.
+pub const COMMAND_BYTES_MAX: usize = COMMIT_BYTES_MAX - FRAME_BYTES_MAX;
+/// How long the first retry of an append waits.
+const RETRY_WAIT_MIN: Duration = Duration::from_millis(20);
+/// How long a retry of an append waits at most.
+const RETRY_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// The way onto the log.
+#[derive(Debug)]
+pub struct Writer {
+    queues: Mutex<Option<Vec<mpsc::Sender<Pending>>>>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+/// Why a command was not confirmed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// It is larger than a commit may be.
+    #[error("the command has {0} bytes, more than {COMMAND_BYTES_MAX}")]
+    TooLarge(usize),
+    /// The queue is full, or the service is stopping: it was not recorded.
+    #[error("too many commands are waiting")]
+    Full,
+    /// It was not recorded and never will be.
+    #[error("the command was not recorded: {0}")]
+    NotRecorded(String),
+    /// It may be recorded, now or later.
+    #[error("nobody knows yet whether the command was recorded: {0}")]
+    Unknown(String),
+}
+
+/// A command on its way.
+#[derive(Debug)]
+struct Pending {
+    bytes: Vec<u8>,
+    events: usize,
+    stage: Arc<Stage>,
+    answer: oneshot::Sender<Result<Receipt, WriteError>>,
+}
+
+/// Whether a command is in a commit yet; decides what its caller is told at the deadline.
+#[derive(Debug, Default)]
+struct Stage(AtomicU8);
+
+const QUEUED: u8 = 0;
+const TAKEN: u8 = 1;
+const GIVEN_UP: u8 = 2;
+
+impl Writer {
+    /// Starts a task for each partition of the log `id`, with a queue of `queue_commands` each.
+    pub fn start(log: &Arc<dyn EventLog>, id: Uuid, partitions: u32, queue_commands: usize) -> Self {
+        let mut tasks = JoinSet::new();
+        let start = |partition| {
+            let (queue, commands) = mpsc::channel(queue_commands);
+            let log = Arc::clone(log);
+            let task = Task { log, id, partition, commands, held: None, writer: None };
+            tasks.spawn(task.run());
+            queue
+        };
+        let queues = (0..partitions).map(start).collect();
+        Self { queues: Mutex::new(Some(queues)), tasks: Mutex::new(tasks) }
+    }
+
+    /// Appends an encoded command that has so many events, and returns its receipt once the log has confirmed it.
+    ///
+    /// # Errors
+    /// [`WriteError`]; at the deadline it says whether the command may still be recorded.
+    pub async fn append(
+        &self,
+        partition: u32,
+        bytes: Vec<u8>,
+        events: usize,
+        deadline: Instant,
+    ) -> Result<Receipt, WriteError> {
+        if bytes.len() > COMMAND_BYTES_MAX {
+            return Err(WriteError::TooLarge(bytes.len()));
+        }
+        let (answer, mut answered) = oneshot::channel();
+        let stage = Arc::<Stage>::default();
+        let pending = Pending { bytes, events, stage: Arc::clone(&stage), answer };
+        self.enqueue(partition, pending)?;
+        match tokio::time::timeout_at(deadline, &mut answered).await {
+            Ok(answer) => answer.unwrap_or_else(|_| Err(WriteError::Unknown("the service stopped".into()))),
+            Err(_) if stage.change(QUEUED, GIVEN_UP) => {
+                Err(WriteError::NotRecorded("the log did not confirm earlier commands in time".into()))
+            }
+            Err(_) => Err(WriteError::Unknown("the log did not confirm it in time".into())),
+        }
+    }
+
+    fn enqueue(&self, partition: u32, pending: Pending) -> Result<(), WriteError> {
+        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = queues.as_ref().ok_or(WriteError::Full)?;
+        queue[partition as usize].try_send(pending).map_err(|_| WriteError::Full)
+    }
+
+    /// Takes no more commands and waits until those held are confirmed.
+    pub async fn close(&self) {
+        *self.queues.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        while tasks.join_next().await.is_some() {}
+    }
+}
+
+impl Stage {
+    fn change(&self, from: u8, to: u8) -> bool {
+        self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+/// The task of one partition.
+struct Task {
+    log: Arc<dyn EventLog>,
+    id: Uuid,
+    partition: u32,
+    commands: mpsc::Receiver<Pending>,
+    /// A command that did not fit into the last commit.
+    held: Option<Pending>,
+    /// The writer's id and the number of its next commit; made when it first appends.
+    writer: Option<(Uuid, u64)>,
+}
+
+impl Task {
+    async fn run(mut self) {
+        while let Some(first) = self.next().await {
+            let commands = self.gather(first);
+            if !commands.is_empty() {
+                self.append(commands).await;
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Option<Pending> {
+        match self.held.take() {
+            Some(held) => Some(held),
+            None => self.commands.recv().await,
+        }
+    }
+
+    /// The next commit's commands: the first and all that wait behind it, within the bounds.
+    fn gather(&mut self, first: Pending) -> Vec<Pending> {
+        let mut commands = Vec::new();
+        let (mut bytes, mut events) = (FRAME_BYTES_MAX, 0);
+        let mut next = Some(first);
+        while let Some(command) = next {
+            bytes += command.bytes.len() + 1;
+            events += command.events;
+            let is_first = commands.is_empty();
+            if !is_first && (bytes > COMMIT_BYTES_MAX || events > COMMIT_EVENTS_MAX) {
+                self.held = Some(command);
+                break;
+            }
+            if command.stage.change(QUEUED, TAKEN) {
+                commands.push(command);
+            }
+            next = self.commands.try_recv().ok();
+        }
+        commands
+    }
+
+    async fn append(&mut self, commands: Vec<Pending>) {
+        let (writer, mut seq) = self.writer.unwrap_or_else(|| (Uuid::now_v7(), 1));
+        if !rule::holds(Rule::ConfirmBeforeAnswer) {
+            return self.answer_too_early(writer, seq, commands).await;
+        }
+        let mut record = self.pack(writer, seq, &commands);
+        let mut is_unknown = false;
+        let mut wait = RETRY_WAIT_MIN;
+        let outcome = loop {
+            match self.log.append(self.partition, record.clone()).await {
+                Ok(()) => break Ok(()),
+                Err(AppendError::Refused(reason)) => break Err(refusal(is_unknown, reason)),
+                Err(AppendError::Unknown(reason)) => {
+                    tracing::warn!(partition = self.partition, seq, "retrying the same commit: {reason}");
+                    is_unknown = true;
+                    if !rule::holds(Rule::SameBytesOnRetry) {
+                        seq += 1;
+                        record = self.pack(writer, seq, &commands);
+                    }
+                }
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(RETRY_WAIT_MAX);
+        };
+        self.writer = match outcome {
+            Ok(()) => Some((writer, seq + 1)),
+            Err(_) if rule::holds(Rule::FreshIdAfterRefusal) => None,
+            Err(_) => Some((writer, seq)),
+        };
+        self.answer(writer, seq, commands, &outcome);
+    }
+
+    fn pack(&self, writer: Uuid, seq: u64, commands: &[Pending]) -> Bytes {
+        let commands = commands.iter().map(|command| command.bytes.as_slice());
+        pack(self.id, writer, seq, Timestamp::now(), commands).into()
+    }
+
+    fn answer(&self, writer: Uuid, seq: u64, commands: Vec<Pending>, outcome: &Result<(), WriteError>) {
+        for (command, pending) in (0..).zip(commands) {
+            let receipt = Receipt { partition: self.partition, writer, seq, command };
+            // A caller that has gone away needs no answer.
+            drop(pending.answer.send(outcome.clone().map(|()| receipt)));
+        }
+    }
+
+    /// What a writer without the rule would do.
+    async fn answer_too_early(&mut self, writer: Uuid, seq: u64, commands: Vec<Pending>) {
+        let record = self.pack(writer, seq, &commands);
+        self.answer(writer, seq, commands, &Ok(()));
+        self.writer = Some((writer, seq + 1));
+        drop(self.log.append(self.partition, record).await);
+    }
+}
+
+fn refusal(is_unknown: bool, reason: String) -> WriteError {
+    if is_unknown && rule::holds(Rule::RefusedAfterUnknownIsUnknown) {
+        WriteError::Unknown(reason)
+    } else {
+        WriteError::NotRecorded(reason)
+    }
+}
