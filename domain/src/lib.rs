@@ -7,7 +7,8 @@
 //! [`commit`] is the record that carries commands to the log, and [`stream`] names what its guards protect;
 //! [`log`] is the contract every broker has to keep;
 //! [`receipt`] names a place in the log: what a writer is given, and what a reader asks for;
-//! [`nearest`] answers an unknown name with the known ones, and [`rule`] lists the rules that all promises rest on.
+//! [`nearest`] answers an unknown name with the known ones, and [`rule`] lists the rules that all promises rest on;
+//! [`metric`] names everything that is counted on the way.
 
 pub mod commit;
 pub mod decision;
@@ -15,6 +16,7 @@ pub mod foods;
 pub mod hash;
 pub mod introductions;
 pub mod log;
+pub mod metric;
 pub mod nearest;
 pub mod purchases;
 pub mod receipt;

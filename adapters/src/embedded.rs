@@ -1,0 +1,144 @@
+//! The log in one SQLite file: durable, with nothing to install. One process at a time.
+//!
+//! An append goes into a bounded queue; one thread takes whatever waits there, for whichever partitions, and
+//! commits it in one transaction (`writer`), so that one fsync serves all. Readers take new records from
+//! memory (`tail`) and older ones from the file (`reader`).
+
+mod check;
+mod file;
+mod reader;
+mod tail;
+mod writer;
+
+use crate::{Config, lock};
+use anyhow::Context;
+use async_trait::async_trait;
+use bytes::Bytes;
+use file::LogFile;
+use futures::future::BoxFuture;
+use reader::Readers;
+use refold_domain::log::{AppendError, Bounds, End, EventLog, LogError, Offset, Records, Risk};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::{self, JoinHandle};
+use tail::Tail;
+use tokio::sync::{mpsc, oneshot};
+use writer::{Job, Writer};
+
+/// The log's file within its directory.
+pub const FILE: &str = "log.sqlite";
+
+/// The largest record that is taken, in bytes.
+pub const RECORD_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// How many appends may wait for the writer thread; the next one waits for room.
+const QUEUE_RECORDS: usize = 256;
+
+/// An event log in a file of this machine.
+#[derive(Debug)]
+pub struct EmbeddedLog {
+    path: PathBuf,
+    tails: Vec<Tail>,
+    readers: Arc<Readers>,
+    pages_max: Arc<AtomicU32>,
+    /// `None` only while dropping: the writer ends when there is nobody left to send.
+    jobs: Option<mpsc::Sender<Job>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl EmbeddedLog {
+    /// Opens the log in `dir` with `partitions` partitions, and makes it where it is missing.
+    ///
+    /// The caller holds the directory ([`lock::DataDir`]): a second process must not open it.
+    ///
+    /// # Errors
+    /// The file is something else or of a newer format, or it cannot be opened, read or made durable.
+    pub fn open(dir: &Path, partitions: u32) -> anyhow::Result<Self> {
+        lock::create(dir)?;
+        let path = dir.join(FILE);
+        let file = LogFile::open(&path)?;
+        let spans = file.spans(partitions).with_context(|| format!("cannot read {}", path.display()))?;
+        let (heads, tails) = spans.into_iter().map(tail::new).unzip();
+        let pages_max = Arc::new(AtomicU32::new(file::PAGES_MAX));
+        let writer = Writer::new(path.clone(), file, heads, Arc::clone(&pages_max));
+        let (jobs, queue) = mpsc::channel(QUEUE_RECORDS);
+        let writer = thread::Builder::new().name("log-writer".into()).spawn(move || writer.run(queue));
+        Ok(Self {
+            readers: Arc::new(Readers::new(path.clone())),
+            path,
+            tails,
+            pages_max,
+            jobs: Some(jobs),
+            writer: Some(writer.context("cannot start the log's writer thread")?),
+        })
+    }
+
+    /// Lets the file grow to so many pages of 4 KiB at most, so that a test can fill the disk.
+    #[doc(hidden)]
+    pub fn limit_pages(&self, pages: u32) {
+        self.pages_max.store(pages, Ordering::Relaxed);
+    }
+
+    fn tail(&self, partition: u32) -> Result<&Tail, LogError> {
+        self.tails.get(partition as usize).ok_or_else(|| LogError(self.no_partition(partition)))
+    }
+
+    fn no_partition(&self, partition: u32) -> String {
+        format!("there is no partition {partition}, the log has {}", self.tails.len())
+    }
+}
+
+/// Opens the log of a config.
+pub(crate) fn open(config: &Config) -> BoxFuture<'_, anyhow::Result<Arc<dyn EventLog>>> {
+    Box::pin(async {
+        let log = EmbeddedLog::open(&config.data_dir, config.partitions)?;
+        Ok(Arc::new(log) as Arc<dyn EventLog>)
+    })
+}
+
+#[async_trait]
+impl EventLog for EmbeddedLog {
+    async fn append(&self, partition: u32, record: Bytes) -> Result<(), AppendError> {
+        if partition as usize >= self.tails.len() {
+            return Err(AppendError::Refused(self.no_partition(partition)));
+        }
+        if record.len() > RECORD_BYTES_MAX {
+            let bytes = record.len();
+            let reason = format!("it has {bytes} bytes, the log takes {RECORD_BYTES_MAX} at most");
+            return Err(AppendError::Refused(reason));
+        }
+        let (done, outcome) = oneshot::channel();
+        let jobs = self.jobs.as_ref().expect("the queue is open until the log is dropped");
+        let sent = jobs.send(Job { partition, record, done }).await;
+        sent.map_err(|_| AppendError::Refused("the log's writer has ended".into()))?;
+        outcome.await.unwrap_or_else(|_| Err(AppendError::Unknown("the log's writer has ended".into())))
+    }
+
+    async fn read(&self, partition: u32, from: Offset) -> Result<Records, LogError> {
+        let tail = self.tail(partition)?.clone();
+        Ok(reader::records(partition, from, tail, Arc::clone(&self.readers)))
+    }
+
+    async fn bounds(&self, partition: u32) -> Result<Bounds, LogError> {
+        let span = self.tail(partition)?.span();
+        let last = span.last();
+        Ok(Bounds { first: last.map(|_| span.first), end: last.map_or(End::Empty, End::Last) })
+    }
+
+    async fn check(&self) -> Result<Vec<Risk>, LogError> {
+        let path = self.path.clone();
+        let partitions = u32::try_from(self.tails.len()).expect("as many as were asked for");
+        self.readers.query(move |connection| check::risks(connection, &path, partitions)).await
+    }
+}
+
+impl Drop for EmbeddedLog {
+    /// Waits until the writer has written what it holds.
+    fn drop(&mut self) {
+        self.jobs = None;
+        if self.writer.take().is_some_and(|writer| writer.join().is_err()) {
+            tracing::error!(path = %self.path.display(), "the log's writer thread panicked");
+        }
+    }
+}
