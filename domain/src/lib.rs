@@ -6,7 +6,8 @@
 //! [`schema`] says what each event looks like, and reads it back;
 //! [`commit`] is the record that carries commands to the log, and [`stream`] names what its guards protect;
 //! [`log`] is the contract every broker has to keep;
-//! [`receipt`] names a place in the log: what a writer is given, and what a reader asks for.
+//! [`receipt`] names a place in the log: what a writer is given, and what a reader asks for;
+//! [`nearest`] answers an unknown name with the known ones.
 
 pub mod commit;
 pub mod decision;
@@ -14,6 +15,7 @@ pub mod foods;
 pub mod hash;
 pub mod introductions;
 pub mod log;
+pub mod nearest;
 pub mod purchases;
 pub mod receipt;
 pub mod schema;
