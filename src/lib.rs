@@ -1,1 +1,3 @@
-//! x
+//! Refold, put together: the settings so far.
+
+pub mod settings;
