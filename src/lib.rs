@@ -1,3 +1,4 @@
-//! Refold, put together: the settings so far.
+//! Refold, put together: settings, the command line, and what they start.
 
+pub mod cli;
 pub mod settings;
