@@ -12,3 +12,4 @@ export PROPTEST_CASES=${PROPTEST_CASES:-256}
 export REFOLD_HTTP_EXAMPLES=${REFOLD_HTTP_EXAMPLES:-50}
 export REFOLD_HTTP_SEED=${REFOLD_HTTP_SEED:-1}
 export REFOLD_HTTP_SECONDS=${REFOLD_HTTP_SECONDS:-300}
+# REFOLD_HTTP_REPEAT_SECONDS, if set: schemathesis goes on fuzzing until so many seconds are over.
