@@ -1,2 +1,12 @@
-//! x
-fn main() {}
+//! The `refold` binary: parses the command line, runs it, and says in one block what went wrong.
+
+use clap::Parser;
+use refold::cli::{Cli, told};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    Cli::parse().run().unwrap_or_else(|error| {
+        anstream::eprintln!("{}", told(&error));
+        ExitCode::FAILURE
+    })
+}

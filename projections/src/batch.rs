@@ -97,7 +97,8 @@ pub fn read(log: Uuid, records: &[(Offset, Bytes)]) -> (Vec<Record<'_>>, Option<
     for (offset, bytes) in records {
         match Content::read(log, bytes) {
             Ok(content) => {
-                read.push(Record { mark: Mark { offset: *offset, hash: Hash::of(bytes) }, content })
+                let mark = Mark { offset: *offset, hash: Hash::of(bytes) };
+                read.push(Record { mark, content });
             }
             Err(newer) => return (read, Some(format!("at offset {offset}: {newer}"))),
         }

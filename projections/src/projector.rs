@@ -179,7 +179,7 @@ impl Projector {
         let bounds = self.log.bounds(self.place.partition).await.context("cannot read the log")?;
         let ends_before = matches!(bounds.end, End::Last(end) if end < offset) || bounds.end == End::Empty;
         if ends_before && rule::holds(Rule::StartComparesRecord) {
-            return Err(diverged(format!("the log ends before offset {offset}, which the store has folded")));
+            return Err(diverged(&format!("the log ends before offset {offset}, which the store has folded")));
         }
         let mut records = self.log.read(self.place.partition, offset).await.context("cannot read the log")?;
         if !rule::holds(Rule::StartComparesRecord) {
@@ -187,7 +187,7 @@ impl Projector {
         }
         let (found, bytes) = next(&mut records).await?;
         if (found, Hash::of(&bytes)) != (offset, hash) {
-            return Err(diverged(format!(
+            return Err(diverged(&format!(
                 "the log's record at offset {offset} is not the one that the store has folded"
             )));
         }
@@ -210,7 +210,7 @@ impl Projector {
         tracing::error!(partition = self.place.partition, "stopped: {reason}");
         let remedy = "start a newer refold; this one leaves the partition alone".to_owned();
         self.tell(Condition::Stopped { reason, remedy });
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     async fn fold(&self, head: Head, records: &[batch::Record<'_>]) -> Result<Head, Halt> {
@@ -325,7 +325,7 @@ fn stopped(reason: String, remedy: &str) -> Halt {
     Halt::Stopped { reason, remedy: remedy.to_owned() }
 }
 
-fn diverged(reason: String) -> Halt {
+fn diverged(reason: &str) -> Halt {
     stopped(
         format!("{reason}: the log lost its tail, or another backup of it was restored"),
         "run `refold store empty` to fold the store anew from this log",

@@ -1,0 +1,15 @@
+# How much the tests try, by the variables that the tests read. To be sourced; script/soak sets larger ones.
+# shellcheck shell=bash
+
+# Schedules of the simulation, and the seed of the first; schedule i has the seed of the first plus i.
+export REFOLD_SIM_SCHEDULES=${REFOLD_SIM_SCHEDULES:-10000}
+export REFOLD_SIM_SEED=${REFOLD_SIM_SEED:-1}
+# How often the real binary is killed in the middle.
+export REFOLD_KILLS=${REFOLD_KILLS:-5}
+# Cases of each property test.
+export PROPTEST_CASES=${PROPTEST_CASES:-256}
+# Examples of schemathesis for each operation, its seed, and the most seconds that it may take.
+export REFOLD_HTTP_EXAMPLES=${REFOLD_HTTP_EXAMPLES:-50}
+export REFOLD_HTTP_SEED=${REFOLD_HTTP_SEED:-1}
+export REFOLD_HTTP_SECONDS=${REFOLD_HTTP_SECONDS:-300}
+# REFOLD_HTTP_REPEAT_SECONDS, if set: schemathesis goes on fuzzing until so many seconds are over.

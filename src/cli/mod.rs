@@ -1,0 +1,191 @@
+//! The command line: what can be typed, and which file does it.
+//!
+//! Exit codes: 0 done, 1 failed, 2 typed wrongly.
+
+pub mod check;
+pub mod report;
+pub mod serve;
+pub mod store;
+
+use crate::settings::Settings;
+use anyhow::{Error, Result};
+use clap::{Args, Parser, Subcommand};
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The exit code of a command that was typed wrongly.
+pub const USAGE: u8 = 2;
+
+const EXAMPLES: &str = "Examples:
+  refold serve                               serve on 127.0.0.1:8080, data in ./data
+  refold --config refold.toml serve          with settings of your own
+  REFOLD__HTTP__LISTEN=0.0.0.0:80 refold serve
+                                             a setting from the environment
+  refold check                               is everything in order to serve?
+  refold store empty --yes                   drop the read models; they are folded again from the log
+
+Without --config, settings come from the file that $REFOLD_CONFIG names, or else from the user's
+refold/config.toml and from ./refold.toml where they exist. config/default.toml explains every setting.";
+
+/// What was typed.
+#[derive(Debug, Clone, PartialEq, Eq, Parser)]
+#[command(
+    name = "refold",
+    version,
+    about = "An event-sourced service: commands in, one log, read models out"
+)]
+#[command(after_help = EXAMPLES)]
+pub struct Cli {
+    /// The settings files of all commands.
+    #[command(flatten)]
+    pub files: Files,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Settings files; they may stand before and after the command's name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct Files {
+    /// Read settings from this file; later ones win over earlier ones
+    #[arg(long, value_name = "FILE")]
+    pub config: Vec<PathBuf>,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Serve commands and queries until stopped
+    Serve {
+        /// More settings files.
+        #[command(flatten)]
+        files: Files,
+    },
+    /// Look whether settings, log, store and definitions are in order; changes nothing
+    Check {
+        /// More settings files.
+        #[command(flatten)]
+        files: Files,
+        /// Print the report as one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look after the store of read models
+    #[command(subcommand)]
+    Store(StoreCommand),
+}
+
+/// What to do with the store.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum StoreCommand {
+    /// Drop all read models; the next start folds them again from the log, which is not touched
+    ///
+    /// The remedy where the store and the log have parted, after a backup was restored for example. The server must not
+    /// be running. Nothing is lost: whatever matters is in the log.
+    Empty {
+        /// More settings files.
+        #[command(flatten)]
+        files: Files,
+        /// Do it without asking
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+impl Cli {
+    /// Does what was typed.
+    ///
+    /// # Errors
+    /// When it could not be done.
+    pub fn run(self) -> Result<ExitCode> {
+        let mut files = self.files.config;
+        let mut settings = |more: Files| {
+            files.extend(more.config);
+            Settings::load(&files)
+        };
+        match self.command {
+            Command::Serve { files } => serve::run(&settings(files)?),
+            Command::Check { files, json } => check::run(settings(files), json),
+            Command::Store(StoreCommand::Empty { files, yes }) => store::empty(&settings(files)?, yes),
+        }
+    }
+}
+
+/// An error with its causes, one a line, in the words for the terminal.
+pub fn told(error: &Error) -> String {
+    let mut text = format!("refold: {error}");
+    for cause in error.chain().skip(1) {
+        let indented = cause.to_string().replace('\n', "\n    ");
+        write!(text, "\n  because {indented}").expect("a string takes everything");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::{Context, anyhow};
+    use clap::CommandFactory;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split(' '))
+    }
+
+    fn files(names: &[&str]) -> Files {
+        Files { config: names.iter().map(PathBuf::from).collect() }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn files_stand_before_and_after_the_command() {
+        let typed = parse("refold --config a --config b serve --config c").unwrap();
+        assert_eq!(typed.files, files(&["a", "b"]));
+        assert_eq!(typed.command, Command::Serve { files: files(&["c"]) });
+    }
+
+    #[test]
+    fn every_command_is_understood() {
+        for (line, command) in [
+            ("refold serve", Command::Serve { files: files(&[]) }),
+            ("refold check", Command::Check { files: files(&[]), json: false }),
+            ("refold check --json", Command::Check { files: files(&[]), json: true }),
+            (
+                "refold store empty --yes",
+                Command::Store(StoreCommand::Empty { files: files(&[]), yes: true }),
+            ),
+        ] {
+            assert_eq!(parse(line).unwrap().command, command, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_typed_wrongly_ends_with_2() {
+        for line in ["refold", "refold sevre", "refold serve --port 1", "refold store", "refold --config"] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), i32::from(USAGE), "{line}");
+        }
+        assert!(parse("refold sevre").unwrap_err().to_string().contains("serve"), "the nearest is named");
+    }
+
+    #[test]
+    fn help_and_version_end_with_0() {
+        for line in ["refold --help", "refold --version", "refold store empty --help"] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 0, "{line}");
+        }
+        assert!(Cli::command().render_help().to_string().contains("refold store empty --yes"));
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_causes() {
+        let error = Err::<(), _>(anyhow!("it is locked\nby process 7")).context("cannot open ./data");
+        let error = error.context("cannot serve").unwrap_err();
+        assert_eq!(
+            told(&error),
+            "refold: cannot serve\n  because cannot open ./data\n  because it is locked\n    by process 7"
+        );
+    }
+}

@@ -1,0 +1,228 @@
+//! The settings: what can be set, and how files and the environment set it.
+//!
+//! `config/default.toml` explains every key. Whatever is wrong anywhere is told at once, each with its source.
+
+mod keys;
+mod layer;
+
+use anyhow::{Context, Result, ensure};
+use config::{Config, File, FileFormat, Map};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The default of every key, with its explanation: the lowest layer, and an example file that works.
+pub const DEFAULT: &str = include_str!("../config/default.toml");
+
+/// The variable that names a settings file where none is given on the command line.
+pub const CONFIG_VARIABLE: &str = "REFOLD_CONFIG";
+
+/// All settings of a process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The directory that holds everything written.
+    pub data_dir: PathBuf,
+    /// How HTTP is served.
+    pub http: Http,
+    /// Where the log lives.
+    pub log: Log,
+    /// Where the read models live.
+    pub store: Store,
+    /// How commands wait for the log.
+    pub writer: Writer,
+    /// How guarded commands wait for their verdict.
+    pub decide: Decide,
+    /// Which definitions there are besides the built-in ones.
+    pub projections: Projections,
+    /// What the process tells about itself.
+    pub telemetry: Telemetry,
+}
+
+/// How HTTP is served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    /// The address and port to serve on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// How many bytes a body may have.
+    pub body_bytes_max: usize,
+    /// How many bytes an NDJSON body may have.
+    pub ndjson_bytes_max: usize,
+    /// How many requests are answered at the same time.
+    pub requests_max: usize,
+    /// How long a client may take to send a request's head.
+    #[serde(rename = "head_timeout_ms", with = "milliseconds")]
+    pub head_timeout: Duration,
+    /// How long a client may take to send a request's body.
+    #[serde(rename = "body_timeout_ms", with = "milliseconds")]
+    pub body_timeout: Duration,
+    /// How long a stopping server waits for the requests it is answering.
+    #[serde(rename = "stop_timeout_ms", with = "milliseconds")]
+    pub stop_timeout: Duration,
+}
+
+/// Where the log lives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// The broker that holds it.
+    pub broker: Broker,
+    /// How many partitions a new log gets; a log that exists keeps its own number.
+    pub partitions: u32,
+}
+
+/// A broker that can hold the log, by the word it has everywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Broker {
+    /// A file in the data directory.
+    Embedded,
+}
+
+/// Where the read models live.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Store {
+    /// The kind of store.
+    pub kind: StoreKind,
+}
+
+/// A kind of store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreKind {
+    /// A file in the data directory.
+    Embedded,
+}
+
+/// How commands wait for the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Writer {
+    /// How many commands may wait for a place in a commit, for each partition.
+    pub queue_commands_max: usize,
+    /// How long a caller waits for the log's confirm.
+    #[serde(rename = "append_wait_ms", with = "milliseconds")]
+    pub append_wait: Duration,
+}
+
+/// How guarded commands wait for their verdict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decide {
+    /// How long a guarded command waits, after the log's confirm, to learn whether it counts.
+    #[serde(rename = "wait_ms", with = "milliseconds")]
+    pub wait: Duration,
+}
+
+/// Which definitions there are besides the built-in ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Projections {
+    /// The directory they are in, if there is one.
+    #[serde(deserialize_with = "none_if_empty")]
+    pub dir: Option<PathBuf>,
+}
+
+/// What the process tells about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Telemetry {
+    /// Which log lines are written: a level, or a filter of `tracing`.
+    pub log: String,
+    /// How they look.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one object a line.
+    Json,
+}
+
+impl Settings {
+    /// Reads the defaults, the files (those `given`, or the usual ones, see [`files`]) and the environment.
+    ///
+    /// # Errors
+    /// Names everything that is wrong, each with its source and with what is allowed.
+    pub fn load(given: &[PathBuf]) -> Result<Self> {
+        Self::layered(&files(given), None)
+    }
+
+    fn layered(files: &[PathBuf], variables: Option<Map<String, String>>) -> Result<Self> {
+        let mut entries = Vec::new();
+        let mut problems = Vec::new();
+        let layers = files.iter().map(|path| layer::file(path));
+        for layer in layers.chain([layer::environment(variables)]) {
+            match layer {
+                Ok(found) => entries.extend(found),
+                Err(error) => problems.push(format!("{error:#}")),
+            }
+        }
+        problems.extend(entries.iter().filter_map(|entry| keys::problem(entry).err()));
+        problems.sort();
+        problems.dedup();
+        ensure!(problems.is_empty(), "these settings cannot be used:\n  {}", problems.join("\n  "));
+        Self::merged(entries)
+    }
+
+    fn merged(entries: Vec<layer::Entry>) -> Result<Self> {
+        let mut merged = Config::builder().add_source(File::from_str(DEFAULT, FileFormat::Toml));
+        for entry in entries {
+            merged = merged.set_override(&entry.key, entry.value)?;
+        }
+        merged.build()?.try_deserialize().context("cannot read the settings")
+    }
+}
+
+/// The settings files in the order in which they are read: those `given`, else the one that [`CONFIG_VARIABLE`] names,
+/// else the user's and the working directory's where they exist.
+pub fn files(given: &[PathBuf]) -> Vec<PathBuf> {
+    usual_files(given, Path::new(""), |name| std::env::var_os(name).filter(|value| !value.is_empty()))
+}
+
+fn usual_files(
+    given: &[PathBuf],
+    directory: &Path,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Vec<PathBuf> {
+    if !given.is_empty() {
+        return given.to_vec();
+    }
+    if let Some(named) = variable(CONFIG_VARIABLE) {
+        return vec![named.into()];
+    }
+    let home = || variable("HOME").map(|home| Path::new(&home).join(".config"));
+    let user = variable("XDG_CONFIG_HOME").map(PathBuf::from).or_else(home);
+    let user = user.map(|user| user.join("refold/config.toml"));
+    user.into_iter().chain([directory.join("refold.toml")]).filter(|path| path.is_file()).collect()
+}
+
+mod milliseconds {
+    //! A duration written as a whole number of milliseconds.
+
+    use super::{Deserialize, Deserializer, Duration, Serialize, Serializer};
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(value: D) -> Result<Duration, D::Error> {
+        u64::deserialize(value).map(Duration::from_millis)
+    }
+
+    pub(super) fn serialize<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        value.as_millis().serialize(to)
+    }
+}
+
+fn none_if_empty<'de, D: Deserializer<'de>>(value: D) -> Result<Option<PathBuf>, D::Error> {
+    let path = PathBuf::deserialize(value)?;
+    Ok(Some(path).filter(|path| !path.as_os_str().is_empty()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+//! Which keys there are, and which values each of them may have.
+
+use super::layer::Entry;
+use config::ValueKind;
+use refold_domain::nearest;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use tracing_subscriber::EnvFilter;
+
+const TIMES_MS: RangeInclusive<u64> = 100..=600_000;
+const MIB: u64 = 1_048_576;
+
+/// Every key, with what is allowed for it.
+pub(super) const KEYS: &[(&str, Allowed)] = &[
+    ("data_dir", Allowed::Path),
+    ("http.listen", Allowed::Address),
+    ("http.body_bytes_max", Allowed::Number(1_024..=16 * MIB)),
+    ("http.ndjson_bytes_max", Allowed::Number(1_024..=256 * MIB)),
+    ("http.requests_max", Allowed::Number(1..=100_000)),
+    ("http.head_timeout_ms", Allowed::Number(TIMES_MS)),
+    ("http.body_timeout_ms", Allowed::Number(TIMES_MS)),
+    ("http.stop_timeout_ms", Allowed::Number(TIMES_MS)),
+    ("log.broker", Allowed::Word(&["embedded"])),
+    ("log.partitions", Allowed::Number(1..=1_024)),
+    ("store.kind", Allowed::Word(&["embedded"])),
+    ("writer.queue_commands_max", Allowed::Number(1..=1_000_000)),
+    ("writer.append_wait_ms", Allowed::Number(TIMES_MS)),
+    ("decide.wait_ms", Allowed::Number(TIMES_MS)),
+    ("projections.dir", Allowed::PathOrEmpty),
+    ("telemetry.log", Allowed::Filter),
+    ("telemetry.format", Allowed::Word(&["text", "json"])),
+];
+
+/// What is allowed for a key.
+pub(super) enum Allowed {
+    /// A whole number within bounds.
+    Number(RangeInclusive<u64>),
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// An IP address and a port.
+    Address,
+    /// A path.
+    Path,
+    /// A path, or nothing.
+    PathOrEmpty,
+    /// A filter of `tracing`.
+    Filter,
+}
+
+/// Finds fault with an entry: its key is not known, or its value is not allowed.
+pub(super) fn problem(entry: &Entry) -> Result<(), String> {
+    let Entry { key, value, source } = entry;
+    if let Some((_, allowed)) = KEYS.iter().find(|(known, _)| known == key) {
+        let fits = allowed.has(&value.kind, source.is_text());
+        let fault =
+            || format!("{source}: {key} = {} is not allowed: it must be {allowed}", shown(&value.kind));
+        return fits.then_some(()).ok_or_else(fault);
+    }
+    if key.is_empty() || names_in(key).is_empty() {
+        return Err(format!("{source}: {}", unknown(key)));
+    }
+    let sets_nothing = matches!(value.kind, ValueKind::Table(_));
+    let inside = names_in(key).into_iter().collect::<Vec<_>>().join(", ");
+    let fault = || format!("{source}: {key} is a section, not a value; its keys: {inside}");
+    sets_nothing.then_some(()).ok_or_else(fault)
+}
+
+/// A sentence about a key that is not known, with those that are known at its level.
+fn unknown(key: &str) -> String {
+    let is_above = |known: &str| key.strip_prefix(known).is_some_and(|rest| rest.starts_with('.'));
+    if let Some((value, _)) = KEYS.iter().find(|(known, _)| is_above(known)) {
+        return format!("unknown key {}: {value} is a value, not a section", nearest::quoted(key));
+    }
+    let (section, name) = match key.split_once('.') {
+        Some((section, rest)) if !names_in(section).is_empty() => (section, rest),
+        _ => ("", key),
+    };
+    let name = name.split('.').next().unwrap_or(name);
+    let hint = nearest::hint(name, names_in(section).iter().copied());
+    match section {
+        "" => format!("unknown key {}: {hint}", nearest::quoted(name)),
+        _ => format!("unknown key {} in [{section}]: {hint}", nearest::quoted(name)),
+    }
+}
+
+impl Allowed {
+    fn has(&self, value: &ValueKind, is_text: bool) -> bool {
+        match (self, value) {
+            (Self::Number(range), ValueKind::I64(number)) => {
+                u64::try_from(*number).is_ok_and(|number| range.contains(&number))
+            }
+            (Self::Number(range), ValueKind::String(text)) if is_text => {
+                text.parse().is_ok_and(|number: u64| range.contains(&number))
+            }
+            (Self::Word(words), ValueKind::String(text)) => words.contains(&text.as_str()),
+            (Self::Address, ValueKind::String(text)) => text.parse::<SocketAddr>().is_ok(),
+            (Self::Path, ValueKind::String(text)) => !text.is_empty(),
+            (Self::PathOrEmpty, ValueKind::String(_)) => true,
+            (Self::Filter, ValueKind::String(text)) => {
+                !text.trim().is_empty() && EnvFilter::try_new(text).is_ok()
+            }
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Allowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(range) => write!(f, "a whole number, {} to {}", range.start(), range.end()),
+            Self::Word(words) => write!(f, "\"{}\"", words.join("\" or \"")),
+            Self::Address => f.write_str("an IP address and a port, such as \"127.0.0.1:8080\""),
+            Self::Path => f.write_str("a path"),
+            Self::PathOrEmpty => f.write_str("a path, or \"\""),
+            Self::Filter => f.write_str("a level or a filter, such as \"info\" or \"info,refold=debug\""),
+        }
+    }
+}
+
+fn shown(value: &ValueKind) -> String {
+    match value {
+        ValueKind::String(text) => nearest::quoted(text),
+        ValueKind::Table(_) => "a table".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// The names that stand in a section, or outside of all for the section "".
+fn names_in(section: &str) -> BTreeSet<&'static str> {
+    let inside = KEYS.iter().filter_map(|(key, _)| match section {
+        "" => Some(*key),
+        _ => key.strip_prefix(section)?.strip_prefix('.'),
+    });
+    inside.map(|key| key.split('.').next().unwrap_or(key)).collect()
+}

@@ -1,0 +1,77 @@
+//! One source of settings, a file or the environment, as a flat list of entries that know where they are from.
+
+use anyhow::{Context, Result};
+use config::{Environment, File, FileFormat, Map, Source, Value, ValueKind};
+use std::fmt;
+use std::path::Path;
+
+const PREFIX: &str = "REFOLD";
+const SEPARATOR: &str = "__";
+
+/// One key with its value.
+pub(super) struct Entry {
+    /// The key, with dots: `http.listen`.
+    pub(super) key: String,
+    /// What it is set to.
+    pub(super) value: Value,
+    /// Where, in words for people.
+    pub(super) source: Origin,
+}
+
+/// Where an entry stands.
+#[derive(Debug, Clone)]
+pub(super) enum Origin {
+    /// In this file.
+    File(String),
+    /// In this variable, where every value is text.
+    Variable(String),
+}
+
+impl Origin {
+    /// Whether a number is spelt as text there.
+    pub(super) fn is_text(&self) -> bool {
+        matches!(self, Self::Variable(_))
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => f.write_str(path),
+            Self::Variable(name) => write!(f, "${name}"),
+        }
+    }
+}
+
+/// The entries of a file.
+pub(super) fn file(path: &Path) -> Result<Vec<Entry>> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
+    let table =
+        File::from_str(&text, FileFormat::Toml).collect().with_context(|| format!("{name} is no TOML"))?;
+    let mut entries = Vec::new();
+    flatten("", table, &Origin::File(name), &mut entries);
+    Ok(entries)
+}
+
+/// The entries of the process's environment, or of `variables` instead.
+pub(super) fn environment(variables: Option<Map<String, String>>) -> Result<Vec<Entry>> {
+    let source = Environment::with_prefix(PREFIX).separator(SEPARATOR).source(variables);
+    let found = source.collect().context("cannot read the environment")?;
+    Ok(found.into_iter().map(|(key, value)| Entry { source: variable(&key), key, value }).collect())
+}
+
+fn variable(key: &str) -> Origin {
+    let name = key.to_uppercase().replace('.', SEPARATOR);
+    Origin::Variable(format!("{PREFIX}{SEPARATOR}{name}"))
+}
+
+fn flatten(section: &str, table: Map<String, Value>, source: &Origin, entries: &mut Vec<Entry>) {
+    for (name, value) in table {
+        let key = if section.is_empty() { name } else { format!("{section}.{name}") };
+        match value.kind {
+            ValueKind::Table(inner) if !inner.is_empty() => flatten(&key, inner, source, entries),
+            _ => entries.push(Entry { key, value, source: source.clone() }),
+        }
+    }
+}

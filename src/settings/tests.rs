@@ -1,0 +1,262 @@
+//! What the settings promise: layers, names, bounds, and a documented default of every key.
+
+use super::keys::{Allowed, KEYS};
+use super::*;
+use std::fs;
+use tempfile::TempDir;
+
+/// Settings from files with these texts, the later over the earlier, and from these variables.
+fn load(texts: &[&str], variables: &[(&str, &str)]) -> Result<Settings> {
+    let directory = TempDir::new().unwrap();
+    let file = |(index, text): (usize, &&str)| {
+        let path = directory.path().join(format!("{index}.toml"));
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let files: Vec<_> = texts.iter().enumerate().map(file).collect();
+    let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    Settings::layered(&files, Some(variables))
+}
+
+fn refused(texts: &[&str], variables: &[(&str, &str)]) -> String {
+    load(texts, variables).unwrap_err().to_string()
+}
+
+#[test]
+fn without_anything_the_defaults_hold() {
+    let settings = load(&[], &[]).unwrap();
+    assert_eq!(settings.data_dir, Path::new("./data"));
+    assert_eq!(settings.http.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(settings.http.body_bytes_max, 1_048_576);
+    assert_eq!(settings.writer.append_wait, Duration::from_secs(10));
+    assert_eq!((settings.log.broker, settings.log.partitions), (Broker::Embedded, 8));
+    assert_eq!(settings.projections.dir, None);
+    assert_eq!(settings.telemetry, Telemetry { log: "info".into(), format: LogFormat::Text });
+}
+
+#[test]
+fn the_default_file_can_be_given_as_a_file() {
+    assert_eq!(load(&[DEFAULT], &[]).unwrap(), load(&[], &[]).unwrap());
+}
+
+#[test]
+fn later_layers_win() {
+    let first = "data_dir = '/first'\n[log]\npartitions = 2\n[telemetry]\nlog = 'debug'";
+    let second = "data_dir = '/second'\nlog.partitions = 3";
+    let settings = load(&[first, second], &[("REFOLD__DATA_DIR", "/third")]).unwrap();
+    assert_eq!(settings.data_dir, Path::new("/third"));
+    assert_eq!(settings.log.partitions, 3);
+    assert_eq!(settings.telemetry.log, "debug");
+}
+
+#[test]
+fn the_environment_sets_every_kind_of_value() {
+    let variables = [
+        ("REFOLD__HTTP__LISTEN", "[::1]:0"),
+        ("REFOLD__LOG__PARTITIONS", "16"),
+        ("REFOLD__DECIDE__WAIT_MS", "250"),
+        ("REFOLD__TELEMETRY__FORMAT", "json"),
+        ("REFOLD__TELEMETRY__LOG", "warn,refold=trace"),
+        ("REFOLD__PROJECTIONS__DIR", "statistics"),
+        ("REFOLD__DATA_DIR", "007"),
+    ];
+    let settings = load(&[], &variables).unwrap();
+    assert_eq!(settings.http.listen.to_string(), "[::1]:0");
+    assert_eq!(settings.log.partitions, 16);
+    assert_eq!(settings.decide.wait, Duration::from_millis(250));
+    assert_eq!(settings.telemetry.format, LogFormat::Json);
+    assert_eq!(settings.telemetry.log, "warn,refold=trace");
+    assert_eq!(settings.projections.dir.as_deref(), Some(Path::new("statistics")));
+    assert_eq!(settings.data_dir, Path::new("007"), "a name of digits stays as it is");
+}
+
+#[test]
+fn other_variables_are_none_of_our_business() {
+    let variables =
+        [("REFOLD_CONFIG", "x"), ("REFOLD_TEST_DATA", "x"), ("PATH", "x"), ("XREFOLD__LISTEN", "x")];
+    assert_eq!(load(&[], &variables).unwrap(), load(&[], &[]).unwrap());
+}
+
+#[test]
+fn an_unknown_key_is_answered_with_the_known_ones() {
+    let told = refused(&["[http]\nlisen = '127.0.0.1:1'"], &[("REFOLD__DATADIR", "x")]);
+    assert!(told.contains(r#"0.toml: unknown key "lisen" in [http]: did you mean "listen"?"#), "{told}");
+    assert!(told.contains("body_bytes_max, body_timeout_ms"), "{told}");
+    assert!(
+        told.contains(r#"$REFOLD__DATADIR: unknown key "datadir": did you mean "data_dir"? known: data_dir, decide, http"#),
+        "{told}"
+    );
+}
+
+#[test]
+fn odd_shapes_are_unknown_keys_too() {
+    for (text, told) in [
+        ("[htpp]\nlisten = 'x'", r#"unknown key "htpp": did you mean "http"?"#),
+        ("[htpp]", r#"unknown key "htpp": did you mean "http"?"#),
+        ("http = 5", "http is a section, not a value; its keys: body_bytes_max"),
+        ("[data_dir]\nx = 1", r#"unknown key "data_dir.x": data_dir is a value, not a section"#),
+        ("[http.listen]", "http.listen = a table is not allowed"),
+        ("[http.lisen.deep]\nx = 1", r#"unknown key "lisen" in [http]"#),
+        ("[[http]]\nlisten = 'x'", "http is a section, not a value"),
+        ("DATA_DIR = 'x'", r#"unknown key "DATA_DIR": did you mean "data_dir"?"#),
+        ("'' = 1", r#"unknown key """#),
+    ] {
+        let answer = refused(&[text], &[]);
+        assert!(answer.contains(told), "{text}: {answer}");
+    }
+    for name in ["REFOLD__", "REFOLD____", "REFOLD__HTTP__", "REFOLD__HTTP", "REFOLD__HTTP__LISTEN__X"] {
+        let answer = refused(&[], &[(name, "1")]);
+        assert!(answer.contains(&format!("${name}: ")), "{name}: {answer}");
+    }
+    assert!(load(&["[http]"], &[]).is_ok(), "an empty section sets nothing");
+}
+
+#[test]
+fn a_bad_value_is_told_with_its_source_and_what_is_allowed() {
+    for (text, told) in [
+        ("data_dir = 5", "0.toml: data_dir = 5 is not allowed: it must be a path"),
+        ("data_dir = ''", "it must be a path"),
+        (
+            "http.listen = 'localhost'",
+            r#"http.listen = "localhost" is not allowed: it must be an IP address"#,
+        ),
+        ("log.partitions = 0", "log.partitions = 0 is not allowed: it must be a whole number, 1 to 1024"),
+        ("log.partitions = 1025", "a whole number, 1 to 1024"),
+        ("log.partitions = -1", "a whole number, 1 to 1024"),
+        ("log.partitions = 1.5", "a whole number, 1 to 1024"),
+        ("log.partitions = '8'", r#"log.partitions = "8" is not allowed"#),
+        ("log.broker = 'kafka'", r#"log.broker = "kafka" is not allowed: it must be "embedded""#),
+        ("telemetry.log = 'refold=loud'", "it must be a level or a filter"),
+        ("telemetry.log = ''", "it must be a level or a filter"),
+        ("telemetry.format = 'xml'", r#"it must be "text" or "json""#),
+        ("projections.dir = false", r#"it must be a path, or """#),
+    ] {
+        let answer = refused(&[text], &[]);
+        assert!(answer.contains(told), "{text}: {answer}");
+    }
+    let answer = refused(&[], &[("REFOLD__LOG__PARTITIONS", "many")]);
+    assert!(
+        answer.contains(r#"$REFOLD__LOG__PARTITIONS: log.partitions = "many" is not allowed"#),
+        "{answer}"
+    );
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once() {
+    let missing = PathBuf::from("not-there.toml");
+    let directory = TempDir::new().unwrap();
+    let broken = directory.path().join("broken.toml");
+    fs::write(&broken, "data_dir = \n").unwrap();
+    let variables = [("REFOLD__LOG__PARTITIONS", "0"), ("REFOLD__HTTP__PORT", "1")];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let told = Settings::layered(&[missing, broken], Some(variables.into_iter().collect())).unwrap_err();
+    let told = format!("{told:#}");
+    for part in ["cannot read not-there.toml", "broken.toml is no TOML", "log.partitions", "\"port\""] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+}
+
+#[test]
+fn a_bad_value_is_refused_also_where_a_later_layer_hides_it() {
+    assert!(refused(&["log.partitions = 0"], &[("REFOLD__LOG__PARTITIONS", "1")]).contains("0.toml"));
+}
+
+/// That it could be loaded says that the file has no less than the struct, where no field has another default, and no
+/// more, as the struct refuses what it does not know.
+#[test]
+fn the_default_file_has_exactly_the_keys_of_the_struct() {
+    let mut keys = Vec::new();
+    collect_keys("", &serde_json::to_value(load(&[], &[]).unwrap()).unwrap(), &mut keys);
+    let mut known: Vec<_> = KEYS.iter().map(|(key, _)| (*key).to_owned()).collect();
+    keys.sort();
+    known.sort();
+    assert_eq!(keys, known, "the struct and the list of what is allowed");
+}
+
+fn collect_keys(section: &str, value: &serde_json::Value, keys: &mut Vec<String>) {
+    let Some(table) = value.as_object() else {
+        return keys.push(section.to_owned());
+    };
+    for (name, inner) in table {
+        let key = if section.is_empty() { name.clone() } else { format!("{section}.{name}") };
+        collect_keys(&key, inner, keys);
+    }
+}
+
+#[test]
+fn the_default_file_explains_every_key() {
+    for (key, allowed) in KEYS {
+        let explanation = explanation(key);
+        assert!(explanation.len() > 60, "{key} is hardly explained: {explanation}");
+        for part in told_of(allowed) {
+            assert!(explanation.contains(&part), "{key} does not tell {part}: {explanation}");
+        }
+    }
+}
+
+/// What the explanation of a key has to tell about what is allowed for it.
+fn told_of(allowed: &Allowed) -> Vec<String> {
+    match allowed {
+        Allowed::Number(range) => vec![format!("{} to {}", range.start(), range.end())],
+        Allowed::Word(words) => words.iter().map(|word| format!("{word:?}")).collect(),
+        Allowed::Address | Allowed::Path | Allowed::PathOrEmpty | Allowed::Filter => vec![],
+    }
+}
+
+/// The comment right above a key of the default file, on one line.
+fn explanation(key: &str) -> String {
+    let (section, name) = key.split_once('.').unwrap_or(("", key));
+    let start = if section.is_empty() { 0 } else { DEFAULT.find(&format!("\n[{section}]\n")).unwrap() };
+    let before = &DEFAULT[start..start + DEFAULT[start..].find(&format!("\n{name} = ")).unwrap()];
+    let comment = before.lines().rev().take_while(|line| line.starts_with("# "));
+    let mut lines: Vec<_> = comment.map(|line| &line[2..]).collect();
+    lines.reverse();
+    lines.join(" ")
+}
+
+#[test]
+fn every_word_that_is_allowed_is_understood() {
+    for (key, allowed) in KEYS {
+        let Allowed::Word(words) = allowed else { continue };
+        for word in *words {
+            assert!(load(&[&format!("{key} = {word:?}")], &[]).is_ok(), "{key} = {word}");
+        }
+    }
+}
+
+#[test]
+fn the_bounds_themselves_are_allowed() {
+    for (key, allowed) in KEYS {
+        let Allowed::Number(range) = allowed else { continue };
+        for bound in [range.start(), range.end()] {
+            assert!(load(&[&format!("{key} = {bound}")], &[]).is_ok(), "{key} = {bound}");
+        }
+    }
+}
+
+#[test]
+fn files_are_those_given_or_the_named_one_or_the_usual_ones() {
+    let directory = TempDir::new().unwrap();
+    let root = directory.path();
+    let found = |given: &[PathBuf], names: &[(&str, PathBuf)]| {
+        let find =
+            |name: &str| names.iter().find(|(known, _)| *known == name).map(|(_, path)| path.clone().into());
+        usual_files(given, root, find)
+    };
+    let home = ("HOME", root.to_owned());
+    let xdg = ("XDG_CONFIG_HOME", root.join("xdg"));
+    let named = (CONFIG_VARIABLE, PathBuf::from("named.toml"));
+    assert!(found(&[], &[home.clone(), xdg.clone()]).is_empty(), "nothing is there");
+
+    for path in ["xdg/refold/config.toml", ".config/refold/config.toml", "refold.toml"] {
+        fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
+        fs::write(root.join(path), "").unwrap();
+    }
+    let local = root.join("refold.toml");
+    let in_home = root.join(".config/refold/config.toml");
+    let in_xdg = root.join("xdg/refold/config.toml");
+    assert_eq!(found(&[], std::slice::from_ref(&home)), [in_home, local.clone()]);
+    assert_eq!(found(&[], &[home.clone(), xdg.clone()]), [in_xdg, local]);
+    assert_eq!(found(&[], &[home.clone(), named.clone()]), [PathBuf::from("named.toml")]);
+    assert_eq!(found(&["given.toml".into()], &[home, named]), [PathBuf::from("given.toml")]);
+}
