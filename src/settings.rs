@@ -82,6 +82,15 @@ pub enum Broker {
     Embedded,
 }
 
+impl Broker {
+    /// Its word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+        }
+    }
+}
+
 /// Where the read models live.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

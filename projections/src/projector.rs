@@ -179,7 +179,9 @@ impl Projector {
         let bounds = self.log.bounds(self.place.partition).await.context("cannot read the log")?;
         let ends_before = matches!(bounds.end, End::Last(end) if end < offset) || bounds.end == End::Empty;
         if ends_before && rule::holds(Rule::StartComparesRecord) {
-            return Err(diverged(&format!("the log ends before offset {offset}, which the store has folded")));
+            return Err(diverged(&format!(
+                "the log ends before offset {offset}, which the store has folded"
+            )));
         }
         let mut records = self.log.read(self.place.partition, offset).await.context("cannot read the log")?;
         if !rule::holds(Rule::StartComparesRecord) {
