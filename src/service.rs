@@ -125,17 +125,8 @@ impl Service {
     }
 }
 
-/// Opens the log that the settings choose, and refuses one that may lose history.
-///
-/// # Errors
-/// Where it cannot be opened, or has a fatal risk.
-pub async fn open_log(settings: &Settings) -> anyhow::Result<Arc<dyn EventLog>> {
-    let config = Config {
-        broker: settings.log.broker.name().to_owned(),
-        data_dir: settings.data_dir.clone(),
-        partitions: settings.log.partitions,
-    };
-    let log = refold_adapters::open(&config).await?;
+async fn open_log(settings: &Settings) -> anyhow::Result<Arc<dyn EventLog>> {
+    let log = refold_adapters::open(&log_config(settings)).await?;
     for risk in log.check().await.context("cannot check the log")? {
         if risk.fatal {
             bail!("{}: {}", risk.found, risk.remedy);
@@ -143,6 +134,15 @@ pub async fn open_log(settings: &Settings) -> anyhow::Result<Arc<dyn EventLog>> 
         tracing::warn!(remedy = risk.remedy, "{}", risk.found);
     }
     Ok(log)
+}
+
+/// What the settings say about the log.
+pub fn log_config(settings: &Settings) -> Config {
+    Config {
+        broker: settings.log.broker.name().to_owned(),
+        data_dir: settings.data_dir.clone(),
+        partitions: settings.log.partitions,
+    }
 }
 
 async fn refuse_other_logs(store: &dyn Store, log: uuid::Uuid, partitions: u32) -> anyhow::Result<()> {

@@ -217,7 +217,7 @@ impl Task {
 
     fn pack(&self, writer: Uuid, seq: u64, commands: &[Pending]) -> Bytes {
         let commands = commands.iter().map(|command| command.bytes.as_slice());
-        pack(self.id, writer, seq, Timestamp::now(), commands).into()
+        pack(self.id, writer, seq, now(), commands).into()
     }
 
     fn answer(&self, writer: Uuid, seq: u64, commands: Vec<Pending>, outcome: &Result<(), WriteError>) {
@@ -235,6 +235,12 @@ impl Task {
         self.writer = Some((writer, seq + 1));
         drop(self.log.append(self.partition, record).await);
     }
+}
+
+/// The clock, to the microsecond: as exact as views order by.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
 }
 
 fn refusal(is_unknown: bool, reason: String) -> WriteError {

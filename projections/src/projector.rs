@@ -94,7 +94,7 @@ impl Projector {
     async fn follow(&self) -> Result<std::convert::Infallible, Halt> {
         let mut head = self.open().await?;
         self.progress.restarted(self.place.partition, head.clone());
-        let mut records = self.read_from(&head).await?;
+        let mut records = resume(self.log.as_ref(), self.place.partition, head.position).await?;
         self.tell(Condition::Running);
         loop {
             let batch = take(&mut records).await?;
@@ -171,29 +171,6 @@ impl Projector {
                 "restore the log from a backup and take away whatever deletes its records",
             )),
         }
-    }
-
-    /// Reads on after the head's position, having seen that the log still holds the record there.
-    async fn read_from(&self, head: &Head) -> Result<Records, Halt> {
-        let Mark { offset, hash } = head.position;
-        let bounds = self.log.bounds(self.place.partition).await.context("cannot read the log")?;
-        let ends_before = matches!(bounds.end, End::Last(end) if end < offset) || bounds.end == End::Empty;
-        if ends_before && rule::holds(Rule::StartComparesRecord) {
-            return Err(diverged(&format!(
-                "the log ends before offset {offset}, which the store has folded"
-            )));
-        }
-        let mut records = self.log.read(self.place.partition, offset).await.context("cannot read the log")?;
-        if !rule::holds(Rule::StartComparesRecord) {
-            return Ok(records);
-        }
-        let (found, bytes) = next(&mut records).await?;
-        if (found, Hash::of(&bytes)) != (offset, hash) {
-            return Err(diverged(&format!(
-                "the log's record at offset {offset} is not the one that the store has folded"
-            )));
-        }
-        Ok(records)
     }
 
     /// Moves the partition forward by a batch.
@@ -287,6 +264,40 @@ impl Projector {
     fn tell(&self, condition: Condition) {
         self.progress.set_condition(self.place.partition, condition);
     }
+}
+
+/// Whether the log still holds the record that a store has passed last.
+///
+/// # Errors
+/// That it does not, or cannot be read.
+pub async fn check_position(log: &dyn EventLog, partition: u32, position: Mark) -> anyhow::Result<()> {
+    match resume(log, partition, position).await {
+        Ok(_) => Ok(()),
+        Err(Halt::Stopped { reason, .. }) => Err(anyhow::anyhow!(reason)),
+        Err(Halt::Failed(error)) => Err(error),
+        Err(Halt::StartAgain) => Err(anyhow::anyhow!("somebody else is at work")),
+    }
+}
+
+/// Reads on after a position, having seen that the log still holds the record there.
+async fn resume(log: &dyn EventLog, partition: u32, position: Mark) -> Result<Records, Halt> {
+    let Mark { offset, hash } = position;
+    let bounds = log.bounds(partition).await?;
+    let ends_before = matches!(bounds.end, End::Last(end) if end < offset) || bounds.end == End::Empty;
+    if ends_before && rule::holds(Rule::StartComparesRecord) {
+        return Err(diverged(&format!("the log ends before offset {offset}, which the store has folded")));
+    }
+    let mut records = log.read(partition, offset).await?;
+    if !rule::holds(Rule::StartComparesRecord) {
+        return Ok(records);
+    }
+    let (found, bytes) = next(&mut records).await?;
+    if (found, Hash::of(&bytes)) != (offset, hash) {
+        return Err(diverged(&format!(
+            "the log's record at offset {offset} is not the one that the store has folded"
+        )));
+    }
+    Ok(records)
 }
 
 /// The records that were not passed yet: a broker may deliver one again.

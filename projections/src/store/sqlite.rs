@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
 use std::collections::{BTreeMap, HashMap};
+use std::io::ErrorKind;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -83,6 +84,30 @@ impl SqliteStore {
         Ok(Self { readers, jobs: Some(jobs), writer: Some(writer) })
     }
 
+    /// Whether there is a store in `dir`.
+    pub fn exists(dir: &Path) -> bool {
+        dir.join(file_name()).exists()
+    }
+
+    /// Removes the store in `dir`, and says whether there was one. No process may have it open.
+    ///
+    /// # Errors
+    /// Where a file cannot be removed.
+    pub fn remove(dir: &Path) -> anyhow::Result<bool> {
+        let there_was = Self::exists(dir);
+        // The file itself first: SQLite throws away a write-ahead log without it, but not the other way round.
+        for suffix in ["", "-wal", "-shm"] {
+            let path = dir.join(file_name() + suffix);
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("cannot remove {}", path.display()));
+                }
+                _ => {}
+            }
+        }
+        Ok(there_was)
+    }
+
     async fn send<T>(
         &self,
         job: impl FnOnce(oneshot::Sender<anyhow::Result<T>>) -> Job,
@@ -103,7 +128,7 @@ impl SqliteStore {
 }
 
 /// The name of the store's file; it carries the format's number.
-pub(crate) fn file_name() -> String {
+fn file_name() -> String {
     format!("store.v{STORE_FORMAT}.sqlite")
 }
 
