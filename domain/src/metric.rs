@@ -46,6 +46,12 @@ pub const BROKER: &str = "broker";
 /// How it came out; the metric says which words there are.
 pub const OUTCOME: &str = "outcome";
 
+/// An HTTP method: `GET`, `POST`, `PUT`, `DELETE` or `other`.
+pub const METHOD: &str = "method";
+
+/// A class of HTTP statuses: `2xx`, `4xx` and so on.
+pub const STATUS: &str = "status";
+
 /// Which partition, from 0.
 pub const PARTITION: &str = "partition";
 

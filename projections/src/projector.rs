@@ -12,14 +12,16 @@ use crate::store::{Flush, Flushed, Range, Space, Store, Wanted};
 use anyhow::Context;
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
+use metrics::{Histogram, histogram};
 use refold_domain::commit;
 use refold_domain::hash::Hash;
 use refold_domain::log::{Bounds, End, EventLog, LogError, Offset, Records};
+use refold_domain::metric;
 use refold_domain::rule::{self, Rule};
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 /// How many records one batch takes at most.
 const BATCH_RECORDS_MAX: usize = 4_096;
@@ -33,6 +35,9 @@ const RETRY_WAIT_MAX: Duration = Duration::from_secs(2);
 const STOPPED_WAIT: Duration = Duration::from_secs(5);
 /// How many idempotency keys become old before they are swept away together.
 const SWEEP_KEYS: u64 = 1_000;
+
+static BATCH_RECORDS: LazyLock<Histogram> = LazyLock::new(|| histogram!(metric::PROJECTOR_BATCH_RECORDS));
+static FLUSH_SECONDS: LazyLock<Histogram> = LazyLock::new(|| histogram!(metric::PROJECTOR_FLUSH_SECONDS));
 
 /// The worker of one partition.
 pub struct Projector {
@@ -176,6 +181,8 @@ impl Projector {
     /// Moves the partition forward by a batch.
     async fn step(&self, head: Head, batch: Vec<(Offset, Bytes)>) -> Result<Head, Halt> {
         let batch = fresh(&head, batch);
+        #[expect(clippy::cast_precision_loss, reason = "a batch has far less than 2^52 records")]
+        BATCH_RECORDS.record(batch.len() as f64);
         let (records, too_new) = batch::read(self.place.log, &batch);
         let head = if records.is_empty() { head } else { self.fold(head, &records).await? };
         if let Some(reason) = too_new {
@@ -216,7 +223,10 @@ impl Projector {
         let flush = Arc::new(flush);
         let mut wait = RETRY_WAIT_MIN;
         loop {
-            match self.store.flush(self.place.partition, Arc::clone(&flush)).await {
+            let start = Instant::now();
+            let outcome = self.store.flush(self.place.partition, Arc::clone(&flush)).await;
+            FLUSH_SECONDS.record(start.elapsed().as_secs_f64());
+            match outcome {
                 Ok(Flushed::Done) => {
                     self.tell(Condition::Running);
                     return Ok(());

@@ -8,6 +8,7 @@ pub mod body;
 pub mod foods;
 pub mod headers;
 pub mod introductions;
+pub mod measure;
 pub mod operations;
 pub mod problem;
 pub mod purchases;
@@ -61,4 +62,5 @@ pub fn routes(service: &Arc<Service>, limits: settings::Http) -> impl Endpoint +
         .with(NormalizePath::new(TrailingSlash::Trim))
         .data(Arc::new(limits))
         .catch_all_error(|error| async { problem::of_error(error) })
+        .with(measure::Measure)
 }
