@@ -62,6 +62,8 @@ pub enum Condition {
 /// The newest verdicts.
 #[derive(Debug, Default)]
 struct Board {
+    /// Changes whenever the board forgets: what is not on it may then be in the store after all.
+    forgotten: u64,
     passed: HashMap<Uuid, u64>,
     recent: HashMap<(Uuid, u64), Arc<[Verdict]>>,
     order: VecDeque<(Uuid, u64)>,
@@ -69,8 +71,12 @@ struct Board {
 
 enum Look {
     Judged(Verdict),
+    /// Not passed yet; it will be on the board when it is.
     Pending,
-    AskStore,
+    /// Passed so long ago that only the store knows.
+    Old,
+    /// Nothing of this writer was passed since the board forgot for the so-manieth time.
+    Unknown(u64),
 }
 
 impl Progress {
@@ -126,17 +132,19 @@ impl Progress {
         let partition = self.partitions.get(receipt.partition as usize);
         let partition = partition.with_context(|| format!("there is no partition {}", receipt.partition))?;
         let mut state = partition.state.subscribe();
+        let mut asked = None;
         loop {
             state.borrow_and_update();
             let look = partition.board().look(receipt);
-            match look {
+            let ask = match look {
                 Look::Judged(verdict) => return Ok(verdict),
-                Look::Pending => {}
-                Look::AskStore => {
-                    if let Some(verdict) = stored_verdict(store, receipt).await? {
-                        return Ok(verdict);
-                    }
-                }
+                Look::Pending => false,
+                Look::Old => true,
+                // One look at the store is enough: what is passed after it comes onto the board.
+                Look::Unknown(forgotten) => asked.replace(forgotten) != Some(forgotten),
+            };
+            if ask && let Some(verdict) = stored_verdict(store, receipt).await? {
+                return Ok(verdict);
             }
             state.changed().await.context("nobody follows the log any more")?;
         }
@@ -152,7 +160,7 @@ impl Progress {
     /// Tells that everything is read anew from the store, which stands at `head`.
     pub(crate) fn restarted(&self, partition: u32, head: Head) {
         let partition = &self.partitions[partition as usize];
-        *partition.board() = Board::default();
+        partition.board().forget();
         partition.state.send_modify(|state| state.head = Some(Arc::new(head)));
     }
 
@@ -178,7 +186,7 @@ impl Partition {
 impl Board {
     fn extend(&mut self, news: Vec<News>) {
         if self.passed.len() > WRITERS_MAX {
-            self.passed.clear();
+            self.forget();
         }
         for News { writer, seq, verdicts } in news {
             self.passed.insert(writer, seq);
@@ -192,6 +200,10 @@ impl Board {
         }
     }
 
+    fn forget(&mut self) {
+        *self = Self { forgotten: self.forgotten + 1, ..Self::default() };
+    }
+
     fn look(&self, receipt: &Receipt) -> Look {
         if let Some(verdicts) = self.recent.get(&(receipt.writer, receipt.seq)) {
             let verdict = verdicts.get(receipt.command as usize);
@@ -200,7 +212,8 @@ impl Board {
         }
         match self.passed.get(&receipt.writer) {
             Some(seq) if *seq < receipt.seq => Look::Pending,
-            _ => Look::AskStore,
+            Some(_) => Look::Old,
+            None => Look::Unknown(self.forgotten),
         }
     }
 }

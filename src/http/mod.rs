@@ -4,6 +4,7 @@
 //! answered with an object or a [`problem`]. [`reading`] is what all queries do first and last.
 
 pub mod acceptor;
+pub mod admission;
 pub mod body;
 pub mod foods;
 pub mod headers;
@@ -60,6 +61,7 @@ pub fn routes(service: &Arc<Service>, limits: settings::Http) -> impl Endpoint +
         .at("/openapi.json", document)
         .nest("/docs", ui)
         .with(NormalizePath::new(TrailingSlash::Trim))
+        .with(admission::Admission::new(limits.requests_max))
         .data(Arc::new(limits))
         .catch_all_error(|error| async { problem::of_error(error) })
         .with(measure::Measure)
