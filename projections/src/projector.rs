@@ -200,7 +200,7 @@ impl Projector {
     }
 
     async fn fold(&self, head: Head, records: &[batch::Record<'_>]) -> Result<Head, Halt> {
-        let expired = self.expired(&head).await?;
+        let expired = self.expired(&head, batch::commands(records)).await?;
         let batch = Batch::plan(self.place, &head, &self.projections, records, expired);
         let loaded =
             self.store.load(self.place.partition, batch.wanted()).await.context("cannot read the store")?;
@@ -245,8 +245,9 @@ impl Projector {
         }
     }
 
-    /// Idempotency keys that have become old since the last sweep, once there are enough of them.
-    async fn expired(&self, head: &Head) -> Result<Vec<(u64, String)>, Halt> {
+    /// Idempotency keys that have become old since the last sweep, once there are enough of them; more than a batch
+    /// of so many commands can make old, so that a sweep catches up.
+    async fn expired(&self, head: &Head, commands: usize) -> Result<Vec<(u64, String)>, Halt> {
         let last = head.keys.saturating_sub(rule::keys_remembered());
         if last < head.swept.saturating_add(SWEEP_KEYS.min(rule::keys_remembered())) {
             return Ok(Vec::new());
@@ -256,7 +257,7 @@ impl Projector {
             from: Bound::Excluded(head.swept.to_be_bytes().to_vec()),
             to: Bound::Included(last.to_be_bytes().to_vec()),
             reverse: false,
-            limit: usize::try_from(SWEEP_KEYS).expect("a small number"),
+            limit: 2 * commands + usize::try_from(SWEEP_KEYS).expect("a small number"),
         };
         let scanned = self.store.scan(self.place.partition, range).await.context("cannot read the store")?;
         let key = |(number, stream): (Vec<u8>, Vec<u8>)| -> anyhow::Result<(u64, String)> {
