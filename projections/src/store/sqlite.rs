@@ -165,14 +165,7 @@ impl Store for SqliteStore {
     }
 
     async fn scan(&self, partition: u32, range: Range) -> anyhow::Result<Scanned> {
-        self.read(move |tx, spaces| {
-            let entries = match spaces.find(&range.space) {
-                Some(space) => entries(tx, partition, space, range)?,
-                None => Vec::new(),
-            };
-            Ok(Scanned { head: head(tx, partition)?, entries })
-        })
-        .await
+        self.read(move |tx, spaces| scan(tx, spaces, partition, range)).await
     }
 
     async fn flush(&self, partition: u32, flush: Arc<Flush>) -> anyhow::Result<Flushed> {
@@ -355,6 +348,7 @@ fn head(tx: &Transaction<'_>, partition: u32) -> anyhow::Result<Option<Head>> {
 }
 
 fn load(tx: &Transaction<'_>, spaces: &Spaces, partition: u32, wanted: Wanted) -> anyhow::Result<Loaded> {
+    // The head first, as in a scan.
     let mut loaded = Loaded { head: head(tx, partition)?, values: BTreeMap::new() };
     let mut get =
         tx.prepare_cached("SELECT value FROM entries WHERE partition = ?1 AND space = ?2 AND key = ?3")?;
@@ -369,6 +363,16 @@ fn load(tx: &Transaction<'_>, spaces: &Spaces, partition: u32, wanted: Wanted) -
         }
     }
     Ok(loaded)
+}
+
+fn scan(tx: &Transaction<'_>, spaces: &Spaces, partition: u32, range: Range) -> anyhow::Result<Scanned> {
+    // The head first: reading it fixes the moment, and every space of that moment has its number by then.
+    let head = head(tx, partition)?;
+    let entries = match spaces.find(&range.space) {
+        Some(space) => entries(tx, partition, space, range)?,
+        None => Vec::new(),
+    };
+    Ok(Scanned { head, entries })
 }
 
 fn entries(
