@@ -118,6 +118,8 @@ pub fn commands(records: &[Record<'_>]) -> usize {
 impl<'r> Content<'r> {
     fn read(log: Uuid, bytes: &'r [u8]) -> Result<Self, String> {
         match commit::Record::decode(bytes) {
+            // Void, whatever is in it; another log's events must not stop this one.
+            Ok(commit::Record::Commit(commit)) if commit.log != log => Ok(Self::Foreign),
             Ok(commit::Record::Commit(commit)) => {
                 let by_command = |command: &commit::Command<'r>| command.events.iter().map(data).collect();
                 let events = commit.commands.iter().map(by_command).collect::<Result<_, Unreadable>>();
@@ -154,7 +156,7 @@ impl<'d> Batch<'d> {
         expired: Vec<(u64, String)>,
     ) -> Self {
         let live = projections.iter().enumerate();
-        let live: Vec<_> = live.filter(|(_, projection)| head.is_live(&projection.definition.name)).collect();
+        let live: Vec<_> = live.filter(|(_, projection)| projection.is_live(head)).collect();
         let mut slots = Slots::default();
         let plans = records.iter().map(|record| match &record.content {
             Content::Commit(commit, events) => plan_commit(place, &live, &mut slots, commit, events),
@@ -252,6 +254,9 @@ impl<'d> Plan<'d> {
             (Some(_), None) => return Self::Skip(id, Cow::Borrowed("it has no key")),
         };
         let event = Event { id, time: commit.time, kind, key, data: &data.text, values };
+        if let Err(error) = event.check() {
+            return Self::Skip(id, Cow::Owned(error.to_string()));
+        }
         let mut places = Vec::new();
         for (index, projection) in live {
             if projection.takes(kind, &event.values) {

@@ -2,13 +2,14 @@
 
 use crate::catalogue::Projection;
 use crate::progress::Progress;
-use crate::state::Head;
+use crate::state::{Broken, Head};
 use crate::store::{Blob, Scanned, Store};
 use crate::view::{Query, Selection};
 use anyhow::Context;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::future::try_join_all;
+use refold_domain::log::Offset;
 use refold_domain::receipt::{Position, log_digits};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -81,7 +82,7 @@ pub async fn page(
     let range = selection.range(projection.space(), cursor, request.limit.saturating_add(1));
     let scans = (0..progress.partitions()).map(|partition| store.scan(partition, range.clone()));
     let scanned = try_join_all(scans).await?;
-    let heads = ready(&projection.definition.name, &scanned)?;
+    let heads = ready(projection, &scanned)?;
     let position = position(progress.log(), &heads);
     let merged = merge(projection, scanned)?;
     let (data, next) = cut(projection, &selection, merged, request.limit)?;
@@ -89,19 +90,31 @@ pub async fn page(
 }
 
 /// The partitions' heads, if the view has an answer in each.
-fn ready(name: &str, scanned: &[Scanned]) -> Result<Vec<Head>, QueryError> {
-    let heads: Vec<&Head> = scanned.iter().filter_map(|scanned| scanned.head.as_ref()).collect();
-    for (partition, head) in (0..).zip(&heads) {
-        if let Some(broken) = head.projections.get(name).and_then(|live| live.broken.clone()) {
-            return Err(QueryError::Broken { partition, event: broken.event, reason: broken.reason });
-        }
+fn ready(projection: &Projection, scanned: &[Scanned]) -> Result<Vec<Head>, QueryError> {
+    for (partition, scanned) in (0..).zip(scanned) {
+        scanned.head.as_ref().map_or(Ok(()), |head| live(projection, partition, head))?;
     }
+    let heads: Vec<&Head> = scanned.iter().filter_map(|scanned| scanned.head.as_ref()).collect();
     if heads.len() < scanned.len() || heads.iter().any(|head| !head.is_caught_up()) {
-        let done = heads.iter().map(|head| head.position.offset.min(head.target) - head.genesis.offset).sum();
-        let target = heads.iter().map(|head| head.target - head.genesis.offset).sum();
+        let behind =
+            |head: &Head, offset: Offset| offset.min(head.target).saturating_sub(head.genesis.offset);
+        let done = heads.iter().map(|head| behind(head, head.position.offset)).sum();
+        let target = heads.iter().map(|head| behind(head, head.target)).sum();
         return Err(QueryError::Folding { done, target });
     }
     Ok(heads.into_iter().cloned().collect())
+}
+
+/// Whether the projection is in the live set of a partition.
+fn live(projection: &Projection, partition: u32, head: &Head) -> Result<(), QueryError> {
+    let name = &projection.definition.name;
+    let live = head.live(name, projection.generation).with_context(|| {
+        format!("generation {} of {name} is not folded in partition {partition}", projection.generation)
+    })?;
+    match live.broken.clone() {
+        Some(Broken { event, reason, .. }) => Err(QueryError::Broken { partition, event, reason }),
+        None => Ok(()),
+    }
 }
 
 fn position(log: Uuid, heads: &[Head]) -> Position {
