@@ -3,6 +3,9 @@
 //! It is written without waiting for the disk (`synchronous=NORMAL` under WAL): a power failure may roll it
 //! back, position and views together, and the log brings it forward again.
 
+#[cfg(test)]
+mod tests;
+
 use super::{Blob, Flush, Flushed, Loaded, Range, STORE_FORMAT, Scanned, Space, Standing, Store, Wanted};
 use crate::state::Head;
 use anyhow::{Context, anyhow, bail};
@@ -253,21 +256,24 @@ impl Spaces {
         Ok(id)
     }
 
-    fn reread(&self, connection: &Connection) -> anyhow::Result<()> {
-        let fresh = Self::read(connection)?.0.into_inner().unwrap_or_else(PoisonError::into_inner);
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = fresh;
-        Ok(())
+    /// The highest number given; the next one will be above it.
+    fn newest(&self) -> i64 {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        known.values().copied().max().unwrap_or(0)
+    }
+
+    fn forget_after(&self, newest: i64) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).retain(|_, id| *id <= newest);
     }
 }
 
 /// Does a group of jobs in one transaction, and answers them once it is committed.
 fn perform(connection: &mut Connection, spaces: &Spaces, group: &mut Vec<Job>) {
+    let newest = spaces.newest();
     let outcome = attempt(connection, spaces, group);
     if outcome.is_err() {
-        // Names that were given numbers in a transaction that is gone must be given them again.
-        if let Err(error) = spaces.reread(connection) {
-            tracing::error!(%error, "cannot read the store's spaces");
-        }
+        // Numbers that were given in a transaction that is gone will be given again, to other spaces perhaps.
+        spaces.forget_after(newest);
     }
     let mut flushed = outcome.as_ref().ok().into_iter().flatten();
     for job in group.drain(..) {
