@@ -177,7 +177,7 @@ impl Model {
             self.moves.push(Move { stream, next, receipt, offset, hash, number });
         }
         for (index, event) in (0..).zip(&command.events) {
-            if event.reads == Reads::Never {
+            if matches!(event.reads, Reads::Never | Reads::NotByItsAggregate) {
                 self.seen.unreadable += 1;
                 continue;
             }
@@ -192,10 +192,6 @@ impl Model {
         let Some(aggregate) = &schema::find(&event.kind).unwrap().aggregate else {
             return;
         };
-        if event.reads == Reads::NotByItsAggregate {
-            self.seen.unreadable += 1;
-            return;
-        }
         let stream = format!("{}:{}", aggregate.system, event.key.as_deref().unwrap());
         let before = self.states.get(&stream).and_then(|(state, ..)| state.clone());
         let after = (aggregate.apply)(before.as_deref(), &event.kind, &event.data).unwrap();
