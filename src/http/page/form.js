@@ -44,6 +44,8 @@ async function submit(form, result, command, attempt) {
     const answer = await send(command, attempt.key);
     if (answer.isOk) await showRecorded(result, command, answer, attempt.key);
     else showRefused(form, result, answer, attempt.key);
+    result.scrollIntoView({ block: "nearest" });
+    form.querySelector("[aria-invalid]")?.focus();
     return isUnsure(answer.status) ? attempt : null;
   } catch (error) {
     if (!(error instanceof Away)) throw error;
@@ -57,7 +59,7 @@ async function submit(form, result, command, attempt) {
 
 async function showRecorded(result, command, answer, key) {
   const title = el("strong", {}, STATUS[answer.status] ?? "Recorded");
-  const seen = el("span", {}, " Waiting until it can be seen…");
+  const seen = el("span", {}, " Waiting until it can be read…");
   const details = answer.body && el("details", {}, el("summary", {}, "Answer"), pre(answer.body));
   result.replaceChildren(
     el("p", { class: "alert good" }, title, seen),
@@ -67,8 +69,8 @@ async function showRecorded(result, command, answer, key) {
   command.done(answer);
   const isSeen = !answer.receipt || (await readWithReceipt(answer.receipt));
   const link = el("a", { href: `#view-${command.view}` }, byId(`title-${command.view}`)?.textContent ?? "the views");
-  if (isSeen) seen.replaceChildren(" You see it in ", link, ".");
-  else seen.replaceChildren(" It will show up in ", link, ".");
+  if (isSeen) seen.replaceChildren(" It can be read in ", link, ".");
+  else seen.replaceChildren(" Soon it can be read in ", link, ".");
 }
 
 const STATUS = { 200: "Recorded.", 201: "Recorded.", 204: "Withdrawn." };
@@ -83,7 +85,6 @@ function showRefused(form, result, answer, key) {
     problemOf(problem.title ?? "Refused", detail ?? "", isUnsure(answer.status)),
     facts({ Status: answer.status, Type: problem.type, "Idempotency-Key": isUnsure(answer.status) ? key : undefined }),
   );
-  form.querySelector("[aria-invalid]")?.focus();
 }
 
 function problemOf(title, detail, canRepeat) {

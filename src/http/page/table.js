@@ -29,8 +29,7 @@ export function showEvents(table, events, isFirst, { actions, isMine }) {
   const fields = [...new Set(events.flatMap((event) => Object.keys(event.data ?? {})))];
   const types = new Set(events.map((event) => event.type));
   const columns = [
-    { name: "time", label: "recorded", className: "when", show: (event) => time(event.time), of: (event) => event.time },
-    ...(types.size > 1 ? [{ name: "type", label: "event", show: (event) => value(event.type), of: (event) => event.type }] : []),
+    { name: "time", label: "recorded", className: "when", show: (event) => when(event, types.size > 1), of: (event) => [event.time, types.size > 1] },
     ...fields.map((name) => ({
       name: `data.${name}`,
       label: name,
@@ -46,11 +45,17 @@ export function showEvents(table, events, isFirst, { actions, isMine }) {
   });
 }
 
+function when(event, isTypeShown) {
+  const type = isTypeShown ? [el("br"), el("small", {}, event.type)] : [];
+  return el("span", {}, time(event.time), ...type);
+}
+
 function show(table, columns, items, key, update) {
+  table.parentElement.hidden = items.length === 0;
   const [head, body] = [table.tHead, table.tBodies[0]];
   if (!head.rows.length) head.append(el("tr", { role: "row" }));
   const heading = (column) => el("th", { scope: "col", role: "columnheader", class: column.className });
-  list(head.rows[0], items.length ? columns : [], (column) => column.name, heading, (cell, column) => {
+  list(head.rows[0], columns, (column) => column.name, heading, (cell, column) => {
     if (column.label) setText(cell, column.label);
     else cell.setAttribute("aria-hidden", "true");
   });
@@ -58,6 +63,13 @@ function show(table, columns, items, key, update) {
     list(row, columns, (column) => column.name, cellOf, (cell, column) => fill(cell, column, item));
     update(row, item, isNew);
   });
+  reachable(table.parentElement);
+}
+
+/** What is wider than its place is scrolled, also with the keyboard. */
+function reachable(place) {
+  if (place.scrollWidth > place.clientWidth) place.tabIndex = 0;
+  else place.removeAttribute("tabindex");
 }
 
 function cellOf(column) {
@@ -70,5 +82,6 @@ function fill(cell, column, item) {
   const known = JSON.stringify(column.of(item)) ?? "";
   if (cell.known === known) return;
   cell.known = known;
+  cell.classList.toggle("none", column.of(item) === undefined && column.name !== "bar");
   cell.replaceChildren(column.show(item));
 }

@@ -63,6 +63,7 @@ class Card {
   constructor(view) {
     this.name = view.name;
     this.kind = view.kind;
+    this.fields = view.fields;
     this.root = clone("view");
     this.root.id = `view-${view.name}`;
     this.find = (selector) => this.root.querySelector(selector);
@@ -104,7 +105,7 @@ class Card {
     const chip = this.find(".state");
     setText(chip, state);
     chip.className = `chip state ${state}`;
-    show(this.find(".folding"), state === "folding");
+    show(this.find(".catching-up"), state === "folding");
     if (state === "folding") {
       const sum = (field) => partitions.reduce((total, one) => total + (field(one) ?? 0), 0);
       const [done, target] = [sum((one) => Math.min(one.position, one.target)), sum((one) => one.target)];
@@ -112,7 +113,7 @@ class Card {
       progress.max = Math.max(1, target);
       progress.value = done;
       progress.setAttribute("aria-label", `Folding ${this.name}`);
-      setText(this.find(".folding span"), `${number(done)} of ${plural(target, "record")}`);
+      setText(this.find(".catching-up span"), `${number(done)} of ${plural(target, "record")}`);
     }
   }
 
@@ -134,8 +135,7 @@ class Card {
 
   /** As many pages as are wanted, from the first, so that they fit together. */
   async fetch(receipt) {
-    // What is ordered here, not by the service, is read a whole page at once.
-    const enough = this.kind === "rows" ? this.wanted : Math.max(this.wanted, PAGE_MAX);
+    const enough = this.isOrderedHere() ? Math.max(this.wanted, PAGE_MAX) : this.wanted;
     const cells = [];
     let next = null;
     do {
@@ -147,6 +147,11 @@ class Card {
       next = answer.body.next;
     } while (next && cells.length < enough);
     return { isOk: true, cells, isMore: Boolean(next) };
+  }
+
+  /** The service orders by key first: only where one is selected are the newest rows the first. */
+  isOrderedHere() {
+    return this.kind !== "rows" || this.filters.values().length < this.fields.length;
   }
 
   async ask(path, receipt) {
@@ -165,11 +170,12 @@ class Card {
     setText(message, isShown ? `${problem.title}: ${problem.detail}` : "");
     message.classList.toggle("bad", problem?.status >= 500);
     show(message, isShown);
+    if (problem) setText(this.find(".shown"), this.cells.length ? "This is how it was when it could be read." : "");
   }
 
   showCells(cells, isMore) {
     if (this.kind === "counts") cells.sort(byCount);
-    if (this.kind === "latest") cells.sort((a, b) => b.time.localeCompare(a.time));
+    else if (this.isOrderedHere()) cells.sort((a, b) => Date.parse(b.time) - Date.parse(a.time));
     this.cells = cells;
     const shown = cells.slice(0, this.wanted);
     const table = this.find("table");
@@ -182,9 +188,9 @@ class Card {
   showFooter(shown, cells, isMore) {
     const all = `${isMore ? "more than " : ""}${number(cells.length)}`;
     let text = cells.length === 0 ? this.nothing() : `${number(shown)} of ${all} shown`;
-    if (this.kind === "counts" && cells.length) {
-      const total = cells.reduce((sum, cell) => sum + cell.count, 0);
-      text += isMore ? `, the highest of the first ${number(cells.length)}` : ` · ${number(total)} counted in all`;
+    if (isMore && this.isOrderedHere()) text += `, out of the first ${number(cells.length)} in the order of their keys`;
+    else if (this.kind === "counts" && cells.length) {
+      text += ` · ${number(cells.reduce((sum, cell) => sum + cell.count, 0))} counted in all`;
     }
     setText(this.find(".shown"), text);
     show(this.find(".more"), (shown < cells.length || isMore) && this.wanted < SHOWN_MAX);
