@@ -1,6 +1,6 @@
 """Looks at the first page and at /docs with a browser, as a person would: sends a command of each system through the
 forms and waits until the views show it. Fails at any error in the console, breach of the policy, request to elsewhere,
-or finding of axe. Leaves screenshots in target/page. Usage: check.py BINARY CHROMIUM"""
+or finding of axe. Leaves screenshots in target/page. Usage: check.py BINARY CHROMIUM, the latter empty for Playwright's own."""
 
 import os
 import pathlib
@@ -31,7 +31,7 @@ def main(binary, chromium):
     PICTURES.mkdir(parents=True, exist_ok=True)
     with served(binary) as base, sync_playwright() as playwright:
         # A browser that is launched like this has a fresh profile of its own, removed afterwards.
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS, headless=True)
+        browser = playwright.chromium.launch(executable_path=chromium or None, args=FLAGS, headless=True)
         for check in (foods, purchases, introductions, nothing_is_disturbed, away, troubles, documentation, looks):
             print(f"    {check.__name__.replace('_', ' ')}", flush=True)
             with opened(browser, base) as page:
