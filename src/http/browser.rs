@@ -80,7 +80,7 @@ mod tests {
 
     async fn ask(known: Option<&str>) -> Response {
         let request =
-            known.iter().fold(Request::builder(), |request, etag| request.header("if-none-match", etag));
+            known.iter().fold(Request::builder(), |request, etag| request.header("if-none-match", *etag));
         file().call(request.finish()).await.unwrap()
     }
 

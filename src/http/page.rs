@@ -45,3 +45,33 @@ where
     });
     routes.nest("/", api)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use poem::Request;
+    use poem::endpoint::make_sync;
+
+    async fn body_of(path: &'static str) -> String {
+        let routes = routes(make_sync(|_| "the API"));
+        let response = routes.call(Request::builder().uri_str(path).finish()).await.unwrap();
+        response.into_body().into_string().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_page_is_at_the_root_and_the_api_everywhere_else() {
+        assert!(body_of("/").await.starts_with("<!doctype html>"));
+        assert!(body_of("/page/app.js").await.starts_with("//"));
+        assert_eq!(body_of("/foods").await, "the API");
+        assert_eq!(body_of("/page/other").await, "the API");
+    }
+
+    #[test]
+    fn every_file_that_is_imported_is_served() {
+        let imported = FILES.iter().flat_map(|(_, _, content)| content.split("from \"./").skip(1));
+        for rest in imported {
+            let (name, _) = rest.split_once('"').unwrap();
+            assert!(FILES.iter().any(|(path, _, _)| *path == format!("/page/{name}")), "{name}");
+        }
+    }
+}
