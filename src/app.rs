@@ -1,11 +1,10 @@
 //! The application: built from settings, then run until it is stopped.
 
 use crate::http;
-use crate::http::acceptor::Acceptor;
+use crate::http::connections::{Times, serve};
 use crate::service::Service;
 use crate::settings::Settings;
 use anyhow::Context;
-use poem::Server;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -45,14 +44,10 @@ impl App {
     /// Where the server fails, or something could not be finished in time.
     pub async fn run_until_stopped(self, signal: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
         let Self { service, listener, settings } = self;
-        let time = settings.http.stop_timeout;
-        let routes = http::routes(&service, settings.http.clone());
-        let acceptor = Acceptor::new(listener)?;
-        let server =
-            Server::new_with_acceptor(acceptor).idle_timeout(settings.http.head_timeout.max(http::IDLE_MIN));
-        let served = server.run_with_graceful_shutdown(routes, signal, Some(time)).await;
-        let stopped = service.stop(time).await;
-        served.context("the server failed")?;
-        stopped
+        let times = Times { head: settings.http.head_timeout, stop: settings.http.stop_timeout };
+        let routes = http::routes(&service, settings.http);
+        let served = serve(listener, routes, times, signal).await;
+        let stopped = service.stop(times.stop).await;
+        served.and(stopped)
     }
 }

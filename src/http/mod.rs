@@ -1,13 +1,13 @@
 //! The HTTP surface: one file a system, and what they share.
 //!
-//! A request comes in through the [`acceptor`], is read by [`body`] and [`headers`], handled by its system, and
-//! answered with an object or a [`problem`]. [`reading`] is what all queries do first and last. For people there are
-//! the [`page`] and the [`docs`].
+//! A request comes in through one of the [`connections`], is read by [`body`] and [`headers`], handled by its system,
+//! and answered with an object or a [`problem`]. [`reading`] is what all queries do first and last. For people there
+//! are the [`page`] and the [`docs`].
 
-pub mod acceptor;
 pub mod admission;
 pub mod body;
 pub mod browser;
+pub mod connections;
 pub mod docs;
 pub mod foods;
 pub mod headers;
@@ -27,10 +27,6 @@ use poem::middleware::{NormalizePath, TrailingSlash};
 use poem::{Endpoint, EndpointExt};
 use poem_openapi::{OpenApiService, Tags};
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How long a connection may be idle at least: longer than any query waits.
-pub const IDLE_MIN: Duration = Duration::from_secs(40);
 
 /// The parts of the OpenAPI document.
 #[derive(Debug, Tags)]
