@@ -1,0 +1,21 @@
+//! Everything that is promised, shown on the real binary: through HTTP and the command line only.
+//!
+//! `server` runs the binary and `client` talks to it; the other modules are the cases, one file a subject.
+
+#![expect(clippy::unwrap_used, reason = "a helper that unwraps fails the test it helps")]
+
+mod bad_input;
+mod cli;
+mod client;
+mod data;
+mod definitions;
+mod foods;
+mod full_disk;
+mod introductions;
+mod kills;
+mod operations;
+mod purchases;
+mod raw;
+mod server;
+mod stopping;
+mod store;

@@ -1,0 +1,154 @@
+//! What operators rely on: health, readiness, metrics, the API's document and its page.
+
+use crate::foods::observe;
+use crate::server::Server;
+use refold_domain::metric;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// The sum of a metric over all its labels.
+pub(crate) fn total(metrics: &str, name: &str) -> f64 {
+    let samples = metrics.lines().filter_map(sample).filter(|(found, _)| *found == name);
+    samples.map(|(_, value)| value).sum()
+}
+
+/// The name and value of a line that is a sample.
+fn sample(line: &str) -> Option<(&str, f64)> {
+    let (series, value) = line.rsplit_once(' ')?;
+    let name = series.split('{').next()?;
+    (!line.starts_with('#')).then(|| (name, value.parse().unwrap_or_else(|_| panic!("{line}"))))
+}
+
+#[tokio::test]
+async fn it_is_healthy_and_ready() {
+    let server = Server::start().await;
+    let client = server.client();
+    for path in ["/healthz", "/healthz/"] {
+        assert_eq!(client.get(path).send().await.is(200).text, "\"ok\"");
+    }
+    let ready = client.get("/readyz").send().await.is(200).json();
+    assert_eq!(ready["ready"], true);
+    let dependencies = ready["dependencies"].as_array().unwrap();
+    let names: Vec<_> = dependencies.iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names[..3], ["log", "store", "partition 0"]);
+    assert_eq!(names.len(), 2 + 8);
+    for one in dependencies {
+        assert_eq!(one["up"], true, "{one}");
+        assert!(one["since"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok(), "{one}");
+    }
+}
+
+#[tokio::test]
+async fn metrics_are_in_the_format_of_prometheus() {
+    let server = Server::start().await;
+    let client = server.client();
+    let receipt = observe(&client, "pie").send().await.is(201).receipt();
+    client.get("/aggregated").after(receipt).send().await.is(200);
+
+    let answer = client.get("/metrics").send().await.is(200);
+
+    assert!(answer.header("Content-Type").starts_with("text/plain"));
+    let mut typed = BTreeSet::new();
+    for line in answer.text.lines().filter(|line| !line.is_empty()) {
+        match line.strip_prefix("# TYPE ") {
+            Some(kind) => assert!(typed.insert(kind.split(' ').next().unwrap()), "twice: {line}"),
+            None if line.starts_with("# HELP ") => {}
+            None => {
+                let (name, _) = sample(line).unwrap_or_else(|| panic!("no sample: {line}"));
+                let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+                assert!(typed.contains(name) || base.is_some_and(|base| typed.contains(base)), "{line}");
+            }
+        }
+    }
+    // One that counts failures appears with the first.
+    let silent = [metric::LOG_READ_ERRORS];
+    for metric in metric::ALL.iter().filter(|metric| !silent.contains(&metric.name)) {
+        assert!(typed.contains(metric.name), "{} is missing", metric.name);
+    }
+    assert_eq!(total(&answer.text, metric::GATE_ACCEPTED), 1.0);
+    assert_eq!(total(&answer.text, metric::PROJECTOR_LAG), 0.0);
+    assert!(typed.iter().any(|name| name.starts_with("process_")));
+}
+
+#[tokio::test]
+async fn projections_tell_where_they_are() {
+    let server = Server::start().await;
+    let client = server.client();
+    let receipt = observe(&client, "pie").send().await.is(201).receipt();
+    client.get("/aggregated").after(receipt).send().await.is(200);
+    let standing = client.get("/projections").send().await.is(200).json();
+    let names: Vec<_> = standing.as_array().unwrap().iter().map(|one| one["name"].clone()).collect();
+    let expected = ["food_counts", "introduction_history", "introductions", "purchases_by_day"];
+    assert_eq!(json!(names), json!(expected));
+    for one in standing.as_array().unwrap() {
+        assert_eq!((&one["state"], &one["generation"]), (&json!("live"), &json!(1)));
+        let partitions = one["partitions"].as_array().unwrap();
+        assert_eq!(partitions.len(), 8);
+        assert!(partitions.iter().all(|partition| partition["lag"] == 0 && partition["problem"].is_null()));
+    }
+    let views = client.get("/views").send().await.is(200).json();
+    let named: Vec<_> = views.as_array().unwrap().iter().map(|one| one["name"].clone()).collect();
+    assert_eq!(json!(named), json!(expected));
+    let missing = client.get("/views/food_count").send().await.problem(404, "not-found");
+    assert!(missing.contains("food_counts"), "the nearest is named: {missing}");
+}
+
+#[tokio::test]
+async fn the_document_is_sound() {
+    let server = Server::start().await;
+    let document = server.client().get("/openapi.json").send().await.is(200).json();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3."), "{}", document["openapi"]);
+    let mut ids = BTreeSet::new();
+    let operations = document["paths"].as_object().unwrap().iter();
+    for (path, operation) in operations.flat_map(|(path, item)| {
+        let methods = ["get", "post", "put", "delete"].into_iter();
+        methods.filter_map(move |method| Some((format!("{method} {path}"), item.get(method)?)))
+    }) {
+        ids.insert(path.clone());
+        let statuses = operation["responses"].as_object().unwrap();
+        assert!(statuses.keys().any(|status| status.starts_with('2')), "{path}");
+        assert!(operation["summary"].is_string(), "{path}");
+    }
+    for wanted in [
+        "post /foods",
+        "get /aggregated",
+        "post /purchases",
+        "get /purchases/{shop_id}",
+        "put /introductions/{id}",
+    ] {
+        assert!(ids.contains(wanted), "{wanted} is missing: {ids:?}");
+    }
+    references_resolve(&document, &document);
+}
+
+fn references_resolve(document: &Value, part: &Value) {
+    match part {
+        Value::Object(fields) => {
+            if let Some(Value::String(reference)) = fields.get("$ref") {
+                let pointer = reference.strip_prefix('#').unwrap();
+                assert!(document.pointer(pointer).is_some(), "{reference}");
+            }
+            fields.values().for_each(|field| references_resolve(document, field));
+        }
+        Value::Array(items) => items.iter().for_each(|item| references_resolve(document, item)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn the_docs_load_nothing_from_elsewhere() {
+    let server = Server::start().await;
+    let client = server.client();
+    for path in ["/docs", "/docs/"] {
+        let page = client.get(path).send().await.is(200);
+        assert!(page.header("Content-Type").starts_with("text/html"));
+        for attribute in ["src", "href", "action"] {
+            for quote in ['"', '\''] {
+                for start in ["http:", "https:", "//"] {
+                    let loaded = format!("{attribute}={quote}{start}");
+                    assert!(!page.text.contains(&loaded), "{path} has {loaded}");
+                }
+            }
+        }
+    }
+}

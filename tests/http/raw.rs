@@ -1,0 +1,60 @@
+//! A client that sends bytes as they are, for requests that no library would send.
+
+use crate::client::Client;
+use crate::server::in_time;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// A connection.
+pub(crate) struct Raw(TcpStream);
+
+impl Raw {
+    pub(crate) async fn connect(client: &Client) -> Self {
+        Self(TcpStream::connect(client.address().await).await.unwrap())
+    }
+
+    /// Sends bytes; a service that has closed the connection already may not want them.
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        drop(self.0.write_all(bytes.as_ref()).await);
+    }
+
+    /// Says that nothing more will come.
+    pub(crate) async fn finish(&mut self) {
+        drop(self.0.shutdown().await);
+    }
+
+    /// Reads until `text` has come.
+    pub(crate) async fn until(&mut self, text: &str) -> String {
+        let mut read = Vec::new();
+        let reading = async {
+            while !String::from_utf8_lossy(&read).contains(text) {
+                let mut chunk = [0; 4096];
+                let length = self.0.read(&mut chunk).await.unwrap();
+                assert!(length > 0, "closed before {text:?}: {}", String::from_utf8_lossy(&read));
+                read.extend_from_slice(&chunk[..length]);
+            }
+        };
+        in_time("answered", reading).await;
+        String::from_utf8(read).unwrap()
+    }
+
+    /// Reads until the service closes the connection.
+    pub(crate) async fn rest(&mut self) -> String {
+        let mut read = Vec::new();
+        // A reset ends the reading as well as a proper end.
+        drop(in_time("closed", self.0.read_to_end(&mut read)).await);
+        String::from_utf8_lossy(&read).into_owned()
+    }
+}
+
+/// Sends bytes on a connection of their own, and returns all that is answered; the service closes it.
+pub(crate) async fn exchange(client: &Client, bytes: impl AsRef<[u8]>) -> String {
+    let mut connection = Raw::connect(client).await;
+    connection.send(bytes).await;
+    connection.rest().await
+}
+
+/// The status of the first answer, `None` where there is none.
+pub(crate) fn status(answer: &str) -> Option<u16> {
+    answer.strip_prefix("HTTP/1.")?.get(2..5)?.parse().ok()
+}

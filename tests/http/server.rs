@@ -1,0 +1,250 @@
+//! The real binary on a directory of its own: started, killed, stopped, and started again.
+
+use crate::client::Client;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+/// How long anything may take that must happen, in seconds; only a broken service takes that long.
+const WAIT_SECONDS: u64 = 60;
+/// How often `/readyz` is asked, in milliseconds.
+const POLL_MS: u64 = 10;
+
+/// A service under test.
+pub(crate) struct Server {
+    home: TempDir,
+    /// What stands before the binary's path on its command line.
+    prefix: Vec<String>,
+    variables: Vec<(String, String)>,
+    process: Option<Process>,
+    address: watch::Sender<Option<SocketAddr>>,
+}
+
+struct Process {
+    child: Child,
+    lines: watch::Receiver<Vec<String>>,
+}
+
+impl Server {
+    /// A service that was never started.
+    pub(crate) fn new() -> Self {
+        Self {
+            home: tempfile::tempdir().unwrap(),
+            prefix: Vec::new(),
+            variables: vec![("REFOLD__HTTP__LISTEN".into(), "127.0.0.1:0".into())],
+            process: None,
+            address: watch::Sender::new(None),
+        }
+    }
+
+    /// A service that is ready.
+    pub(crate) async fn start() -> Self {
+        Self::new().ready().await
+    }
+
+    /// The same, once it is ready.
+    pub(crate) async fn ready(mut self) -> Self {
+        self.up().await;
+        self
+    }
+
+    /// Sets `REFOLD__<key>`.
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
+        let key = format!("REFOLD__{key}");
+        self.variables.retain(|(known, _)| *known != key);
+        self.variables.push((key, value.to_owned()));
+    }
+
+    /// The same with `REFOLD__<key>` set.
+    pub(crate) fn with(mut self, key: &str, value: &str) -> Self {
+        self.set(key, value);
+        self
+    }
+
+    /// The same, started by another command, which is given the binary's command line.
+    pub(crate) fn under(mut self, prefix: &[&str]) -> Self {
+        self.prefix = prefix.iter().map(|&part| part.to_owned()).collect();
+        self
+    }
+
+    /// A place for files beside the data directory.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Where the binary keeps its data.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.home().join("data")
+    }
+
+    /// Somebody who talks to whatever process serves now.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.address.subscribe())
+    }
+
+    /// Starts it, and waits until it is ready.
+    pub(crate) async fn up(&mut self) {
+        self.launch().await;
+        self.until_ready().await;
+    }
+
+    /// Starts it, and waits until it takes requests.
+    pub(crate) async fn launch(&mut self) {
+        self.spawn();
+        let line = self.line("serving on http://").await;
+        let address = line.split("http://").nth(1).and_then(|rest| rest.split('/').next());
+        self.address.send_replace(Some(address.unwrap().parse().unwrap()));
+    }
+
+    /// Starts it, and waits for nothing.
+    pub(crate) fn spawn(&mut self) {
+        assert!(self.process.is_none(), "it runs already");
+        let mut child = self.command(&["serve"]).stdout(Stdio::null()).spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (told, lines) = watch::channel(Vec::new());
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = stderr.next_line().await {
+                told.send_modify(|lines: &mut Vec<String>| lines.push(line));
+            }
+        });
+        self.process = Some(Process { child, lines });
+    }
+
+    /// Waits until `/readyz` says so.
+    pub(crate) async fn until_ready(&self) {
+        let client = self.client();
+        let ready = async {
+            let mut ticks = interval(Duration::from_millis(POLL_MS));
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            while client.get("/readyz").send().await.status != 200 {
+                ticks.tick().await;
+            }
+        };
+        in_time("ready", ready).await;
+    }
+
+    /// Waits for a line on standard error that contains `text`.
+    pub(crate) async fn line(&mut self, text: &str) -> String {
+        let lines = &mut self.process.as_mut().unwrap().lines;
+        let find = |lines: &Vec<String>| lines.iter().find(|line| line.contains(text)).cloned();
+        let said = timeout(Duration::from_secs(WAIT_SECONDS), lines.wait_for(|lines| find(lines).is_some()));
+        let found = said.await.ok().and_then(Result::ok).and_then(|lines| find(&lines));
+        found.unwrap_or_else(|| panic!("never said {text:?}, but: {}", self.said()))
+    }
+
+    /// What it wrote to standard error.
+    pub(crate) fn said(&self) -> String {
+        self.process.as_ref().map(|process| process.lines.borrow().join("\n")).unwrap_or_default()
+    }
+
+    /// The id of the running process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.as_ref().and_then(|process| process.child.id()).unwrap()
+    }
+
+    /// Kills it like a power failure of the process: nothing is finished.
+    pub(crate) async fn kill(&mut self) {
+        self.address.send_replace(None);
+        let mut process = self.process.take().unwrap();
+        process.child.kill().await.unwrap();
+        process.must_not_have_panicked();
+    }
+
+    /// Asks it to stop (SIGTERM) and waits for nothing.
+    pub(crate) async fn terminate(&self) {
+        // A shell's own `kill`: machines without procps have no other.
+        let kill = format!("kill -TERM {}", self.pid());
+        assert!(Command::new("sh").args(["-c", &kill]).status().await.unwrap().success());
+    }
+
+    /// Waits until it has ended.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let mut process = self.process.take().unwrap();
+        let status = in_time("ended", process.child.wait()).await.unwrap();
+        self.address.send_replace(None);
+        // The lines end with the process: then nobody sends any more.
+        while process.lines.changed().await.is_ok() {}
+        process.must_not_have_panicked();
+        status
+    }
+
+    /// Stops it as an operator does, which must go well.
+    pub(crate) async fn stop(&mut self) {
+        self.terminate().await;
+        let status = self.ended().await;
+        assert!(status.success(), "stopped with {status}");
+    }
+
+    /// Starts it, expects that it refuses to serve, and returns what it says.
+    pub(crate) async fn refused(&mut self) -> String {
+        let (status, said) = self.run(&["serve"]).await;
+        assert_eq!(status.code(), Some(1), "{said}");
+        said
+    }
+
+    /// Runs the binary with these arguments to its end; answers what it wrote to both outputs.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> (ExitStatus, String) {
+        let output = self.command(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).output();
+        let output = in_time("ended", output).await.unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(!said.contains("panicked"), "{said}");
+        (output.status, said)
+    }
+
+    /// Removes the store's files, as anybody may while it is stopped.
+    pub(crate) fn remove_store(&self) {
+        let removed = self.remove_files("store.");
+        assert!(removed > 0, "there was no store");
+    }
+
+    /// Removes the files of the data directory whose names start with `prefix`.
+    pub(crate) fn remove_files(&self, prefix: &str) -> usize {
+        assert!(self.process.is_none(), "it runs");
+        let names = fs::read_dir(self.data()).unwrap().map(|entry| entry.unwrap().path());
+        let ours = names.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(prefix));
+        ours.map(|path| fs::remove_file(path).unwrap()).count()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let binary = [env!("CARGO_BIN_EXE_refold")].into_iter().chain(arguments.iter().copied());
+        let mut line = self.prefix.iter().map(String::as_str).chain(binary);
+        let mut command = Command::new(line.next().unwrap());
+        command.args(line).current_dir(self.home()).kill_on_drop(true).stderr(Stdio::piped());
+        // Nothing of who runs the tests may have a say.
+        command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        command.env("REFOLD__DATA_DIR", self.data()).envs(self.variables.iter().cloned());
+        command
+    }
+}
+
+impl Process {
+    fn must_not_have_panicked(&self) {
+        let said = self.lines.borrow().join("\n");
+        assert!(!said.contains("panicked at"), "{said}");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(process) = &self.process {
+            if std::thread::panicking() {
+                eprintln!("what the server said:\n{}", self.said());
+            } else {
+                process.must_not_have_panicked();
+            }
+        }
+    }
+}
+
+/// What a future comes to that must come to an end.
+pub(crate) async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let outcome = timeout(Duration::from_secs(WAIT_SECONDS), future).await;
+    outcome.unwrap_or_else(|_| panic!("not {what} after {WAIT_SECONDS} s"))
+}

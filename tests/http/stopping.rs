@@ -1,0 +1,64 @@
+//! Stopping by SIGTERM: what is held is answered, nothing acknowledged is lost, and it ends well.
+
+use crate::foods::{aggregated, newest, observe};
+use crate::raw::{Raw, status};
+use crate::server::Server;
+use futures::future::join_all;
+use serde_json::json;
+
+const BODY: &str = r#"{"food": "pie"}"#;
+
+#[tokio::test]
+async fn a_request_in_flight_is_answered() {
+    let mut server = Server::start().await;
+    let client = server.client();
+    let mut connection = Raw::connect(&client).await;
+    let head = "POST /foods HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue";
+    connection.send(format!("{head}\r\nContent-Length: {}\r\n\r\n", BODY.len())).await;
+    // Now it reads the body: the request is in flight.
+    connection.until("100 Continue\r\n\r\n").await;
+
+    server.terminate().await;
+    server.line("stopping").await;
+    connection.send(BODY).await;
+    let answer = connection.rest().await;
+    let ended = server.ended().await;
+
+    assert_eq!((status(&answer), ended.code()), (Some(201), Some(0)), "{answer}");
+    server.up().await;
+    let found = server.client().get("/aggregated").send().await.is(200).json();
+    assert_eq!(found, json!([{"food": "pie", "count": 1}]));
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_a_restart() {
+    let mut server = Server::start().await;
+    let client = server.client();
+    observe(&client, "first").send().await.is(201);
+    let sent = (0..200).map(async |_| observe(&client, "pie").attempt().await);
+    let sending = join_all(sent);
+
+    let (answers, ()) = tokio::join!(sending, server.terminate());
+
+    assert!(server.ended().await.success());
+    // Those that came too late were not taken, so that they were not answered.
+    let answered: Vec<_> = answers.into_iter().filter_map(Result::ok).collect();
+    let acknowledged: Vec<_> = answered.iter().filter(|answer| answer.status == 201).cloned().collect();
+    server.up().await;
+    let found = aggregated(&server.client(), &newest(&acknowledged)).await;
+    let pies = found.as_array().unwrap().iter().find(|row| row["food"] == "pie");
+    let counted = pies.map_or(0, |row| row["count"].as_u64().unwrap());
+    // A command whose answer got lost with its connection may count; none that was acknowledged may not.
+    assert!(counted >= acknowledged.len() as u64, "{found}, acknowledged {}", acknowledged.len());
+}
+
+#[tokio::test]
+async fn an_idle_connection_does_not_hold_it_up() {
+    let mut server = Server::start().await;
+    let client = server.client();
+    let _silent = Raw::connect(&client).await;
+    let mut half = Raw::connect(&client).await;
+    half.send("GET /healthz HTTP/1.1\r\nHo").await;
+    client.get("/healthz").send().await.is(200);
+    server.stop().await;
+}
