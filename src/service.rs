@@ -5,7 +5,7 @@ use crate::genesis;
 use crate::health::Health;
 use crate::settings::Settings;
 use crate::writer::Writer;
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use refold_adapters::Config;
 use refold_adapters::lock::DataDir;
 use refold_domain::log::{End, EventLog, Offset};
@@ -148,12 +148,12 @@ pub fn log_config(settings: &Settings) -> Config {
 async fn refuse_other_logs(store: &dyn Store, log: uuid::Uuid, partitions: u32) -> anyhow::Result<()> {
     for partition in 0..partitions {
         let loaded = store.load(partition, Wanted::new()).await.context("cannot read the store")?;
-        let other = loaded.head.map(|head| head.log).filter(|found| *found != log);
-        ensure!(
-            other.is_none(),
-            "the store belongs to another log ({other:?}, not {log}): run `refold store empty` to fold it anew \
-             from this one"
-        );
+        if let Some(other) = loaded.head.map(|head| head.log).filter(|found| *found != log) {
+            bail!(
+                "the store belongs to the log {other}, but the log here is {log}: put the store's log back, or run \
+                 `refold store empty` to fold the store anew from the log that is here"
+            );
+        }
     }
     Ok(())
 }
