@@ -208,7 +208,9 @@ impl Commands {
         if keys.is_empty() {
             return Ok(Streams::default());
         }
-        if let Condition::Stopped { .. } = self.progress.state(partition).condition {
+        // What the log does not bear out, or not yet, is nothing to decide from.
+        let state = self.progress.state(partition);
+        if state.head.is_none() || matches!(state.condition, Condition::Stopped { .. }) {
             return Err(self.behind(partition));
         }
         let loaded = self.store.load(partition, Wanted::from([(Space::Streams, keys)])).await?;

@@ -101,7 +101,10 @@ impl Service {
     /// [`query::QueryError`]
     pub async fn page(&self, name: &str, request: &query::Request) -> Result<query::Page, query::QueryError> {
         let projection = self.projection(name).with_context(|| format!("there is no projection {name}"))?;
-        query::page(self.store.as_ref(), &self.progress, projection, request).await
+        let page = query::page(self.store.as_ref(), &self.progress, projection, request).await?;
+        // Now, so that all that was read is known to be borne out by the log.
+        query::verified(&self.progress)?;
+        Ok(page)
     }
 
     /// The offset of a partition's last record, if the log can say so in time.

@@ -98,8 +98,9 @@ impl Projector {
 
     async fn follow(&self) -> Result<std::convert::Infallible, Halt> {
         let mut head = self.open().await?;
-        self.progress.restarted(self.place.partition, head.clone());
         let mut records = resume(self.log.as_ref(), self.place.partition, head.position).await?;
+        // Not before: nobody may be shown a store that the log does not bear out.
+        self.progress.restarted(self.place.partition, head.clone());
         self.tell(Condition::Running);
         loop {
             let batch = take(&mut records).await?;

@@ -1,7 +1,7 @@
 //! Reads a view back: the partitions' cells in one order, merged where they share a key, a page at a time.
 
 use crate::catalogue::Projection;
-use crate::progress::Progress;
+use crate::progress::{Condition, Progress, State};
 use crate::state::{Broken, Head};
 use crate::store::{Blob, Scanned, Store};
 use crate::view::{Query, Selection};
@@ -51,6 +51,21 @@ pub enum QueryError {
         /// Records that were there when the folding began.
         target: u64,
     },
+    /// The log was not compared with the store yet.
+    #[error(
+        "the view is not there yet: the service has just started and still compares the store with the log"
+    )]
+    Starting,
+    /// A partition stopped until somebody acts, so that its part of the view may be wrong.
+    #[error("partition {partition} stopped: {reason}; {remedy}")]
+    Stopped {
+        /// The partition.
+        partition: u32,
+        /// What is wrong.
+        reason: String,
+        /// What to do about it.
+        remedy: String,
+    },
     /// An event broke the view in a partition.
     #[error("the view broke in partition {partition} at event {event}: {reason}")]
     Broken {
@@ -87,6 +102,22 @@ pub async fn page(
     let merged = merge(projection, scanned)?;
     let (data, next) = cut(projection, &selection, merged, request.limit)?;
     Ok(Page { data, next, position })
+}
+
+/// Whether this process has seen that the log holds what the store has folded, in each partition.
+///
+/// # Errors
+/// That it has not yet, or that the log does not.
+pub fn verified(progress: &Progress) -> Result<(), QueryError> {
+    let mut is_known = true;
+    for partition in 0..progress.partitions() {
+        let State { head, condition, .. } = progress.state(partition);
+        if let Condition::Stopped { reason, remedy } = condition {
+            return Err(QueryError::Stopped { partition, reason, remedy });
+        }
+        is_known &= head.is_some();
+    }
+    is_known.then_some(()).ok_or(QueryError::Starting)
 }
 
 /// The partitions' heads, if the view has an answer in each.

@@ -256,8 +256,12 @@ impl From<QueryError> for Problem {
             QueryError::Bad(reason) => {
                 Self::new(StatusCode::BAD_REQUEST, "parameter", "A parameter is wrong", reason)
             }
-            QueryError::Folding { .. } => Self::unavailable("folding", "The view is being folded", detail),
-            QueryError::Broken { .. } => Self::unavailable("broken", "The view is broken", detail),
+            QueryError::Starting | QueryError::Folding { .. } => {
+                Self::unavailable("folding", "The view is being folded", detail)
+            }
+            QueryError::Broken { .. } | QueryError::Stopped { .. } => {
+                Self::unavailable("broken", "The view is broken", detail)
+            }
             QueryError::Failed(error) => {
                 tracing::error!("a query failed: {error:#}");
                 Self::unavailable("store", "The store cannot be read", detail)
