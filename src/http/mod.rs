@@ -5,6 +5,7 @@
 //! are the [`page`] and the [`docs`].
 
 pub mod admission;
+pub mod allowed;
 pub mod body;
 pub mod browser;
 pub mod connections;
@@ -54,6 +55,7 @@ pub fn routes(service: &Arc<Service>, limits: settings::Http) -> impl Endpoint +
     );
     let api = OpenApiService::new(apis, "Refold", env!("CARGO_PKG_VERSION"))
         .description("Commands in, one log, read models out. Every POST, PUT and DELETE answers with a receipt; a query that brings it back sees what was written.");
+    let allowed = allowed::Allowed::by(&api.spec());
     let document = api.spec_endpoint();
     let docs = docs::page(api.swagger_ui_html());
     page::routes(api)
@@ -63,5 +65,6 @@ pub fn routes(service: &Arc<Service>, limits: settings::Http) -> impl Endpoint +
         .with(admission::Admission::new(limits.requests_max))
         .data(Arc::new(limits))
         .catch_all_error(|error| async { problem::of_error(error) })
+        .with(allowed)
         .with(measure::Measure)
 }
