@@ -188,7 +188,8 @@ fn cut(
 }
 
 fn decode(cursor: &str, selection: &Selection) -> Result<Blob, QueryError> {
-    let key = URL_SAFE_NO_PAD.decode(cursor).ok().filter(|key| selection.holds(key));
+    let key = URL_SAFE_NO_PAD.decode(cursor).ok();
+    let key = key.filter(|key| !key.is_empty() && selection.holds(key));
     key.ok_or_else(|| {
         let told = "cursor: is not one that this query answered; leave it out to start from the beginning";
         QueryError::Bad(told.into())

@@ -2,7 +2,9 @@
 
 use super::problem::Problem;
 use crate::settings;
-use poem::error::ReadBodyError;
+use bytes::Bytes;
+use futures::{Stream, TryStreamExt};
+use poem::http::header;
 use poem::{Request, RequestBody};
 use poem_openapi::error::ContentTypeError;
 use poem_openapi::payload::{Json, ParsePayload, Payload};
@@ -11,8 +13,16 @@ use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use refold_domain::validation::FieldError;
 use serde_json::Value;
+use std::io;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::timeout;
+
+/// How many bytes of a body that is too large are read on, so that its sender sees the answer.
+const DRAIN_BYTES_MAX: usize = 16 << 20;
+/// How long they are read on.
+const DRAIN_WAIT: Duration = Duration::from_secs(1);
 
 /// A command that can be read from a JSON body.
 pub trait Parse: Sized + Send {
@@ -61,15 +71,51 @@ async fn read(request: &Request, body: &mut RequestBody) -> Result<Vec<u8>, Prob
     let limits: &Arc<settings::Http> = request.data().expect("every route is given its limits");
     let max = limits.body_bytes_max;
     let body = body.take().map_err(|error| Problem::internal(error.to_string()))?;
-    let read = timeout(limits.body_timeout, body.into_bytes_limit(max)).await;
-    match read {
-        Err(_) => Err(Problem::too_slow()),
-        Ok(Ok(bytes)) => Ok(bytes.into()),
-        Ok(Err(ReadBodyError::PayloadTooLarge)) => {
-            Err(Problem::too_large(format!("the body has more than {max} bytes; nothing was recorded")))
+    let mut chunks = pin!(body.into_bytes_stream());
+    if declared(request).is_none_or(|length| length <= max) {
+        let bytes = timeout(limits.body_timeout, take(&mut chunks, max)).await;
+        let bytes = bytes.map_err(|_| Problem::too_slow())?;
+        let ended_early = |error| Problem::syntax(format!("the body ended early: {error}"));
+        if let Some(bytes) = bytes.map_err(ended_early)? {
+            return Ok(bytes);
         }
-        Ok(Err(error)) => Err(Problem::syntax(format!("the body ended early: {error}"))),
     }
+    // A client that waits to be told to go on sends nothing now.
+    if !request.headers().contains_key(header::EXPECT) {
+        drop(timeout(DRAIN_WAIT, drain(&mut chunks)).await);
+    }
+    Err(Problem::too_large(format!("the body has more than {max} bytes; nothing was recorded")))
+}
+
+/// The whole body, `None` where it has more than `max` bytes.
+async fn take(
+    chunks: &mut (impl Stream<Item = io::Result<Bytes>> + Unpin),
+    max: usize,
+) -> io::Result<Option<Vec<u8>>> {
+    let mut taken = Vec::new();
+    while let Some(chunk) = chunks.try_next().await? {
+        if taken.len() + chunk.len() > max {
+            return Ok(None);
+        }
+        taken.extend_from_slice(&chunk);
+    }
+    Ok(Some(taken))
+}
+
+/// Throws away what still comes: who is hung up on while sending does not see the answer.
+async fn drain(chunks: &mut (impl Stream<Item = io::Result<Bytes>> + Unpin)) {
+    let mut bytes = 0;
+    while bytes < DRAIN_BYTES_MAX
+        && let Ok(Some(chunk)) = chunks.try_next().await
+    {
+        bytes += chunk.len();
+    }
+}
+
+/// How many bytes the client says will come; more than a number can tell is more than anybody takes.
+fn declared(request: &Request) -> Option<usize> {
+    let length = request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?;
+    Some(length.parse().unwrap_or(usize::MAX))
 }
 
 impl<'a, T: Parse> ApiExtractor<'a> for Body<T> {

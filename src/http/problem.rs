@@ -169,6 +169,9 @@ pub fn of_error(error: poem::Error) -> Response {
     if let Some(error) = error.downcast_ref::<ParsePathError>() {
         return Problem::parameter(error.name, error.reason.clone()).into_response();
     }
+    if error.downcast_ref::<poem::error::ParsePathError>().is_some() {
+        return Problem::parameter("path", "must be percent-encoded UTF-8").into_response();
+    }
     if error.downcast_ref::<ContentTypeError>().is_some() {
         let detail = "send the body with Content-Type: application/json";
         let title = "The content type is not supported";
