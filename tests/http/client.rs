@@ -82,6 +82,11 @@ impl Call {
         self
     }
 
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.headers.remove(name);
+        self
+    }
+
     pub(crate) fn key(self, key: impl AsRef<[u8]>) -> Self {
         self.header("Idempotency-Key", key)
     }
