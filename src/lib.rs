@@ -8,4 +8,6 @@ pub mod cli;
 pub mod commands;
 pub mod genesis;
 pub mod settings;
+#[cfg(test)]
+mod simulation;
 pub mod writer;
