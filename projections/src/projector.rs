@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// How many records one batch takes at most.
 const BATCH_RECORDS_MAX: usize = 4_096;
@@ -31,6 +32,9 @@ const RETRY_WAIT_MIN: Duration = Duration::from_millis(50);
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(2);
 /// How long a stopped partition waits before it looks whether somebody has acted.
 const STOPPED_WAIT: Duration = Duration::from_secs(5);
+/// How long a partition that has nothing to fold waits before it looks whether the store still stands where it
+/// left it.
+const IDLE_WAIT: Duration = Duration::from_secs(1);
 /// How many idempotency keys become old before they are swept away together.
 const SWEEP_KEYS: u64 = 1_000;
 
@@ -97,9 +101,20 @@ impl Projector {
         let mut records = self.read_from(&head).await?;
         self.tell(Condition::Running);
         loop {
-            let batch = take(&mut records).await?;
-            head = self.step(head, batch).await?;
+            match timeout(IDLE_WAIT, take(&mut records)).await {
+                Ok(batch) => head = self.step(head, batch?).await?,
+                Err(_) => self.still_stands(&head).await?,
+            }
         }
+    }
+
+    /// Starts again where the store was emptied or rolled back, or somebody else went on: without a record to
+    /// fold no refused flush would tell.
+    async fn still_stands(&self, head: &Head) -> Result<(), Halt> {
+        let loaded = self.store.load(self.place.partition, Wanted::new()).await;
+        let stored = loaded.context("cannot read the store")?.head;
+        let stands = stored.as_ref().map(Head::version) == Some(head.version());
+        if stands { Ok(()) } else { Err(Halt::StartAgain) }
     }
 
     /// What the store holds of the partition, or its beginning.

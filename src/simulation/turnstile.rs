@@ -11,7 +11,14 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
+use tokio::time::{sleep, timeout};
+
+/// What passes between two calls.
+const TICK: Duration = Duration::from_millis(1);
+/// How long it may be quiet before it is looked around again.
+const QUIET: Duration = Duration::from_millis(50);
 
 /// Who calls. Their order decides what a draw means, so it must not depend on anything random.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -128,9 +135,9 @@ impl Turnstile {
     /// Waits until every task waits, and lets a millisecond pass.
     pub(super) async fn tick(&self) {
         if self.held().waiting.is_empty() {
-            self.arrived.notified().await;
+            drop(timeout(QUIET, self.arrived.notified()).await);
         }
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        sleep(TICK).await;
         let mut held = self.held();
         held.tick += 1;
         let tick = held.tick;
