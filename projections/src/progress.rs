@@ -67,8 +67,15 @@ struct Board {
     order: VecDeque<(Uuid, u64)>,
 }
 
-enum Look {
+/// What the board knows of a receipt.
+enum Known {
     Judged(Verdict),
+    Pending,
+    Nothing,
+}
+
+enum Look {
+    Judged(Verdict, Offset),
     Pending,
     AskStore,
 }
@@ -123,18 +130,26 @@ impl Progress {
     /// # Errors
     /// Where the store cannot be read.
     pub async fn verdict(&self, store: &dyn Store, receipt: &Receipt) -> anyhow::Result<Verdict> {
+        Ok(self.judged(store, receipt).await?.0)
+    }
+
+    /// Waits until the store has passed a receipt's commit, and says how the command was judged, and at which
+    /// offset the store was seen to stand: it may be put back after that, so whoever reads on compares.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn judged(&self, store: &dyn Store, receipt: &Receipt) -> anyhow::Result<(Verdict, Offset)> {
         let partition = self.partitions.get(receipt.partition as usize);
         let partition = partition.with_context(|| format!("there is no partition {}", receipt.partition))?;
         let mut state = partition.state.subscribe();
         loop {
             state.borrow_and_update();
-            let look = partition.board().look(receipt);
-            match look {
-                Look::Judged(verdict) => return Ok(verdict),
+            match partition.look(receipt) {
+                Look::Judged(verdict, at) => return Ok((verdict, at)),
                 Look::Pending => {}
                 Look::AskStore => {
-                    if let Some(verdict) = stored_verdict(store, receipt).await? {
-                        return Ok(verdict);
+                    if let Some(judged) = stored_verdict(store, receipt).await? {
+                        return Ok(judged);
                     }
                 }
             }
@@ -145,14 +160,16 @@ impl Progress {
     /// Tells that a flush succeeded.
     pub(crate) fn flushed(&self, partition: u32, head: Head, news: Vec<News>) {
         let partition = &self.partitions[partition as usize];
-        partition.board().extend(news);
+        let mut board = partition.board();
+        board.extend(news);
         partition.state.send_modify(|state| state.head = Some(Arc::new(head)));
     }
 
     /// Tells that everything is read anew from the store, which stands at `head`.
     pub(crate) fn restarted(&self, partition: u32, head: Head) {
         let partition = &self.partitions[partition as usize];
-        *partition.board() = Board::default();
+        let mut board = partition.board();
+        *board = Board::default();
         partition.state.send_modify(|state| state.head = Some(Arc::new(head)));
     }
 
@@ -173,6 +190,16 @@ impl Partition {
     fn board(&self) -> MutexGuard<'_, Board> {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// What is known of a receipt. Board and head change together, under the board's lock.
+    fn look(&self, receipt: &Receipt) -> Look {
+        let board = self.board();
+        match (board.find(receipt), &self.state.borrow().head) {
+            (Known::Judged(verdict), Some(head)) => Look::Judged(verdict, head.position.offset),
+            (Known::Pending, _) => Look::Pending,
+            _ => Look::AskStore,
+        }
+    }
 }
 
 impl Board {
@@ -192,30 +219,31 @@ impl Board {
         }
     }
 
-    fn look(&self, receipt: &Receipt) -> Look {
+    fn find(&self, receipt: &Receipt) -> Known {
         if let Some(verdicts) = self.recent.get(&(receipt.writer, receipt.seq)) {
             let verdict = verdicts.get(receipt.command as usize);
             // A command that was never there has nothing to wait for.
-            return Look::Judged(verdict.copied().unwrap_or(Verdict::Void));
+            return Known::Judged(verdict.copied().unwrap_or(Verdict::Void));
         }
         match self.passed.get(&receipt.writer) {
-            Some(seq) if *seq < receipt.seq => Look::Pending,
-            _ => Look::AskStore,
+            Some(seq) if *seq < receipt.seq => Known::Pending,
+            _ => Known::Nothing,
         }
     }
 }
 
 /// What the store knows of a receipt; `None` where it has not passed it.
-async fn stored_verdict(store: &dyn Store, receipt: &Receipt) -> anyhow::Result<Option<Verdict>> {
+async fn stored_verdict(store: &dyn Store, receipt: &Receipt) -> anyhow::Result<Option<(Verdict, Offset)>> {
     let writer = receipt.writer.as_bytes().to_vec();
     let refused = refused_key(receipt.writer, receipt.seq, receipt.command);
     let wanted =
         Wanted::from([(Space::Writers, vec![writer.clone()]), (Space::Refused, vec![refused.clone()])]);
     let loaded = store.load(receipt.partition, wanted).await?;
-    let Some(entry) = loaded.value(&Space::Writers, &writer) else {
+    let (Some(entry), Some(head)) = (loaded.value(&Space::Writers, &writer), &loaded.head) else {
         return Ok(None);
     };
     let entry: WriterEntry = serde_json::from_slice(entry)?;
     let is_void = loaded.value(&Space::Refused, &refused).is_some();
-    Ok(entry.has_passed(receipt.seq).map(|verdict| if is_void { Verdict::Void } else { verdict }))
+    let verdict = entry.has_passed(receipt.seq).map(|verdict| if is_void { Verdict::Void } else { verdict });
+    Ok(verdict.map(|verdict| (verdict, head.position.offset)))
 }

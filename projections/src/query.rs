@@ -9,7 +9,8 @@ use anyhow::Context;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::future::try_join_all;
-use refold_domain::receipt::{Position, log_digits};
+use refold_domain::log::Offset;
+use refold_domain::receipt::{Position, Receipt, log_digits};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use uuid::Uuid;
@@ -34,7 +35,14 @@ pub struct Request {
     pub cursor: Option<String>,
     /// The most cells to answer.
     pub limit: usize,
+    /// What the page has to show.
+    pub after: Reached,
 }
+
+/// How far the store was seen to stand, by partition. It may be put back after that; a page that must show what
+/// its reader wrote is not answered from before.
+#[derive(Debug, Clone, Default)]
+pub struct Reached(BTreeMap<u32, Offset>);
 
 /// Why a view has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +73,20 @@ pub enum QueryError {
     Failed(#[from] anyhow::Error),
 }
 
+/// Waits until the store has passed all these receipts' commits.
+///
+/// # Errors
+/// Where the store cannot be read.
+pub async fn reach(store: &dyn Store, progress: &Progress, receipts: &[Receipt]) -> anyhow::Result<Reached> {
+    let mut reached = BTreeMap::<u32, Offset>::new();
+    for receipt in receipts {
+        let (_, at) = progress.judged(store, receipt).await?;
+        let place = reached.entry(receipt.partition).or_default();
+        *place = at.max(*place);
+    }
+    Ok(Reached(reached))
+}
+
 /// Reads a page of a projection's view.
 ///
 /// # Errors
@@ -81,7 +103,7 @@ pub async fn page(
     let range = selection.range(projection.space(), cursor, request.limit.saturating_add(1));
     let scans = (0..progress.partitions()).map(|partition| store.scan(partition, range.clone()));
     let scanned = try_join_all(scans).await?;
-    let heads = ready(&projection.definition.name, &scanned)?;
+    let heads = ready(&projection.definition.name, &scanned, &request.after)?;
     let position = position(progress.log(), &heads);
     let merged = merge(projection, scanned)?;
     let (data, next) = cut(projection, &selection, merged, request.limit)?;
@@ -89,16 +111,25 @@ pub async fn page(
 }
 
 /// The partitions' heads, if the view has an answer in each.
-fn ready(name: &str, scanned: &[Scanned]) -> Result<Vec<Head>, QueryError> {
+fn ready(name: &str, scanned: &[Scanned], after: &Reached) -> Result<Vec<Head>, QueryError> {
     let heads: Vec<&Head> = scanned.iter().filter_map(|scanned| scanned.head.as_ref()).collect();
     for (partition, head) in (0..).zip(&heads) {
         if let Some(broken) = head.projections.get(name).and_then(|live| live.broken.clone()) {
             return Err(QueryError::Broken { partition, event: broken.event, reason: broken.reason });
         }
     }
-    if heads.len() < scanned.len() || heads.iter().any(|head| !head.is_caught_up()) {
-        let done = heads.iter().map(|head| head.position.offset.min(head.target) - head.genesis.offset).sum();
-        let target = heads.iter().map(|head| head.target - head.genesis.offset).sum();
+    let targets = (0..).zip(&heads).map(|(partition, head)| {
+        let seen = after.0.get(&partition).copied().unwrap_or_default();
+        head.target.max(seen)
+    });
+    let targets: Vec<Offset> = targets.collect();
+    let is_behind = |(head, target): (&&Head, &Offset)| head.position.offset < *target;
+    if heads.len() < scanned.len() || heads.iter().zip(&targets).any(is_behind) {
+        let (mut done, mut target) = (0, 0);
+        for (head, end) in heads.iter().zip(targets) {
+            done += head.position.offset.min(end) - head.genesis.offset;
+            target += end - head.genesis.offset;
+        }
         return Err(QueryError::Folding { done, target });
     }
     Ok(heads.into_iter().cloned().collect())

@@ -174,11 +174,10 @@ impl Client {
         let wait = self.waits.1;
         let waited_for = receipts.clone();
         let page = process.serve(async move {
-            for receipt in &receipts {
-                tokio::time::timeout(wait, ready.progress.verdict(store.as_ref(), receipt)).await.ok()?.ok()?;
-            }
+            let reaching = query::reach(store.as_ref(), &ready.progress, &receipts);
+            let after = tokio::time::timeout(wait, reaching).await.ok()?.ok()?;
             let projection = &ready.projections[projection];
-            let request = query::Request { query: Query::default(), cursor: None, limit: PAGE_CELLS };
+            let request = query::Request { query: Query::default(), cursor: None, limit: PAGE_CELLS, after };
             let page = query::page(store.as_ref(), &ready.progress, projection, &request).await.ok()?;
             Some((projection.definition.name.clone(), page))
         });

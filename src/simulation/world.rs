@@ -29,6 +29,8 @@ const PARTITIONS: u32 = 2;
 const SETTLE_TICKS: u32 = 50_000;
 /// How long, by the paused clock, it may take.
 const SETTLE_TIME: Duration = Duration::from_secs(900);
+/// When nothing was appended for so long, no writer is about to try again.
+const RETRIES_TIME: Duration = Duration::from_secs(2);
 /// How many keys a partition remembers in a schedule that is to see them forgotten.
 const FEW_KEYS: u64 = 3;
 
@@ -132,6 +134,7 @@ impl World {
             tasks.is_empty()
         })
         .await?;
+        self.come_to_rest().await?;
         self.settle().await?;
         let model = self.hold_to_account()?;
         let before = self.dump(&model)?;
@@ -156,6 +159,18 @@ impl World {
             self.look_after()?;
         }
         Err(format!("it never comes to this: {what}"))
+    }
+
+    /// Waits until no writer tries any more.
+    async fn come_to_rest(&self) -> Result<(), String> {
+        let mut last = (self.changes_count(), Instant::now());
+        self.until("the writers rest", || {
+            if last.0 != self.changes_count() {
+                last = (self.changes_count(), Instant::now());
+            }
+            last.1.elapsed() > RETRIES_TIME
+        })
+        .await
     }
 
     /// Waits until every process has folded the log to its end.
