@@ -23,25 +23,12 @@ const ATTEMPT_WAIT: Duration = Duration::from_millis(200);
 /// # Errors
 /// Where the log cannot be reached, has another number of partitions, or has lost its beginning.
 pub async fn open(log: &dyn EventLog, partitions: NonZeroU32) -> anyhow::Result<Uuid> {
-    let genesis = first_genesis(log, partitions).await?;
-    ensure!(
-        genesis.partitions == partitions,
-        "the log has {} partitions, the config says {partitions}: set log.partitions = {}, \
-         the number of a log never changes",
-        genesis.partitions,
-        genesis.partitions
-    );
-    if is_ready(log, genesis).await? {
-        for partition in 1..partitions.get() {
-            let found = first_record(log, partition).await?;
-            ensure!(found.is_some(), lost(partition, "is empty"));
-            ensure!(
-                found == Some(Genesis { partition, ..genesis }),
-                lost(partition, "starts with another record")
-            );
-        }
-        return Ok(genesis.log);
+    if let Some(id) = find(log, partitions).await? {
+        return Ok(id);
     }
+    let genesis = Genesis { log: Uuid::now_v7(), partitions, partition: 0 };
+    let genesis = ensure_genesis(log, genesis).await?;
+    ensure_partitions(genesis, partitions)?;
     for partition in 1..partitions.get() {
         let wanted = Genesis { partition, ..genesis };
         let found = ensure_genesis(log, wanted).await?;
@@ -51,14 +38,41 @@ pub async fn open(log: &dyn EventLog, partitions: NonZeroU32) -> anyhow::Result<
     Ok(genesis.log)
 }
 
-async fn first_genesis(log: &dyn EventLog, partitions: NonZeroU32) -> anyhow::Result<Genesis> {
-    if first_offset(log, 0).await?.is_none() {
+/// The id of a log that is ready, `None` where it is new or half made. Appends nothing.
+///
+/// # Errors
+/// Where the log cannot be reached, has another number of partitions, or has lost its beginning.
+pub async fn find(log: &dyn EventLog, partitions: NonZeroU32) -> anyhow::Result<Option<Uuid>> {
+    let Some(genesis) = first_record(log, 0).await? else {
         for partition in 1..partitions.get() {
             let is_empty = first_offset(log, partition).await?.is_none();
             ensure!(is_empty, lost(0, "is empty, though another partition is not"));
         }
+        return Ok(None);
+    };
+    ensure_partitions(genesis, partitions)?;
+    if !is_ready(log, genesis).await? {
+        return Ok(None);
     }
-    ensure_genesis(log, Genesis { log: Uuid::now_v7(), partitions, partition: 0 }).await
+    for partition in 1..partitions.get() {
+        let found = first_record(log, partition).await?;
+        ensure!(found.is_some(), lost(partition, "is empty"));
+        ensure!(
+            found == Some(Genesis { partition, ..genesis }),
+            lost(partition, "starts with another record")
+        );
+    }
+    Ok(Some(genesis.log))
+}
+
+fn ensure_partitions(genesis: Genesis, partitions: NonZeroU32) -> anyhow::Result<()> {
+    let found = genesis.partitions;
+    ensure!(
+        found == partitions,
+        "the log has {found} partitions, the config says {partitions}: set log.partitions = {found}, for the \
+         number of a log never changes"
+    );
+    Ok(())
 }
 
 /// The genesis of a partition: the one that is there, or `wanted` if nobody else was faster.

@@ -1,13 +1,19 @@
 //! The service: everything between an HTTP request and the log, and back from the store.
 //!
-//! A command's journey, in reading order: [`commands`] looks at the store, has the domain decide and waits for
-//! the verdict; the [`writer`] packs commands into commits and appends them; [`genesis`] made the log that they
-//! go to. [`cli`] is what can be typed, and [`settings`] what can be set.
+//! In reading order: [`cli`] is what can be typed and [`settings`] what can be set; [`app`] is built from them and
+//! runs until it is stopped. A request enters through [`http`]; [`commands`] looks at the store, has the domain
+//! decide and waits for the verdict; the [`writer`] packs commands into commits and appends them to the log that
+//! [`genesis`] opened. [`service`] holds all of it together; [`health`] and [`telemetry`] tell how it is doing.
 
+pub mod app;
 pub mod cli;
 pub mod commands;
 pub mod genesis;
+pub mod health;
+pub mod http;
+pub mod service;
 pub mod settings;
 #[cfg(test)]
 mod simulation;
+pub mod telemetry;
 pub mod writer;

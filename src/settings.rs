@@ -49,8 +49,6 @@ pub struct Http {
     pub listen: SocketAddr,
     /// How many bytes a body may have.
     pub body_bytes_max: usize,
-    /// How many bytes an NDJSON body may have.
-    pub ndjson_bytes_max: usize,
     /// How many requests are answered at the same time.
     pub requests_max: usize,
     /// How long a client may take to send a request's head.
@@ -80,6 +78,15 @@ pub struct Log {
 pub enum Broker {
     /// A file in the data directory.
     Embedded,
+}
+
+impl Broker {
+    /// Its word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+        }
+    }
 }
 
 /// Where the read models live.

@@ -7,8 +7,10 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use metrics::{Histogram, histogram};
 use refold_domain::commit::{FRAME_BYTES_MAX, pack};
 use refold_domain::log::{AppendError, EventLog};
+use refold_domain::metric;
 use refold_domain::receipt::Receipt;
 use refold_domain::rule::{self, Rule};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -78,7 +80,8 @@ impl Writer {
         let start = |partition| {
             let (queue, commands) = mpsc::channel(queue_commands);
             let log = Arc::clone(log);
-            let task = Task { log, id, partition, commands, held: None, writer: None };
+            let sizes = histogram!(metric::WRITER_COMMIT_COMMANDS);
+            let task = Task { log, id, partition, commands, held: None, writer: None, sizes };
             tasks.spawn(task.run());
             queue
         };
@@ -143,6 +146,8 @@ struct Task {
     held: Option<Pending>,
     /// The writer's id and the number of its next commit; made when it first appends.
     writer: Option<(Uuid, u64)>,
+    /// How many commands the commits carried.
+    sizes: Histogram,
 }
 
 impl Task {
@@ -184,6 +189,8 @@ impl Task {
     }
 
     async fn append(&mut self, commands: Vec<Pending>) {
+        #[expect(clippy::cast_precision_loss, reason = "a commit carries far less than 2^52 commands")]
+        self.sizes.record(commands.len() as f64);
         let (writer, mut seq) = self.writer.unwrap_or_else(|| (Uuid::now_v7(), 1));
         if !rule::holds(Rule::ConfirmBeforeAnswer) {
             return self.answer_too_early(writer, seq, commands).await;
@@ -217,7 +224,7 @@ impl Task {
 
     fn pack(&self, writer: Uuid, seq: u64, commands: &[Pending]) -> Bytes {
         let commands = commands.iter().map(|command| command.bytes.as_slice());
-        pack(self.id, writer, seq, Timestamp::now(), commands).into()
+        pack(self.id, writer, seq, now(), commands).into()
     }
 
     fn answer(&self, writer: Uuid, seq: u64, commands: Vec<Pending>, outcome: &Result<(), WriteError>) {
@@ -235,6 +242,12 @@ impl Task {
         self.writer = Some((writer, seq + 1));
         drop(self.log.append(self.partition, record).await);
     }
+}
+
+/// The clock, to the microsecond: as exact as views order by.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
 }
 
 fn refusal(is_unknown: bool, reason: String) -> WriteError {

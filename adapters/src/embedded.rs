@@ -137,6 +137,8 @@ impl Drop for EmbeddedLog {
     /// Waits until the writer has written what it holds.
     fn drop(&mut self) {
         self.jobs = None;
+        // The connection that closes last tidies up the write-ahead log, if it may write.
+        self.readers.close_idle();
         if self.writer.take().is_some_and(|writer| writer.join().is_err()) {
             tracing::error!(path = %self.path.display(), "the log's writer thread panicked");
         }

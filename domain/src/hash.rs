@@ -21,9 +21,16 @@ impl Hash {
 
     /// The hash of a parsed command: of its JSON text, whose field order is fixed by its type.
     pub fn of_command(command: &impl Serialize) -> Self {
-        let text = serde_json::to_vec(command).expect("a command serialises to JSON");
-        Self::of(&text)
+        Self::of(canonical(command).as_bytes())
     }
+}
+
+/// A command, or whatever else has an order of its fields, as one text.
+///
+/// # Panics
+/// Where a value has no form in JSON, which no command has.
+pub fn canonical(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("a command serialises to JSON")
 }
 
 /// The partition that holds `key` in a log of `partitions` partitions.

@@ -46,6 +46,15 @@ pub const BROKER: &str = "broker";
 /// How it came out; the metric says which words there are.
 pub const OUTCOME: &str = "outcome";
 
+/// An HTTP method: `GET`, `POST`, `PUT`, `DELETE` or `other`.
+pub const METHOD: &str = "method";
+
+/// A class of HTTP statuses: `2xx`, `4xx` and so on.
+pub const STATUS: &str = "status";
+
+/// Which partition, from 0.
+pub const PARTITION: &str = "partition";
+
 // The log. All carry `broker`.
 
 /// Appends that ended, by `outcome`: `confirmed`, `refused` or `unknown`.
@@ -65,6 +74,56 @@ pub const LOG_READ_BYTES: &str = "refold_log_read_bytes_total";
 
 /// Times that reading failed, or asking for the bounds, or checking.
 pub const LOG_READ_ERRORS: &str = "refold_log_read_errors_total";
+
+// The writer.
+
+/// Commands that a commit carried.
+pub const WRITER_COMMIT_COMMANDS: &str = "refold_writer_commit_commands";
+
+// The gate, as the store's heads have it. All carry `partition`.
+
+/// Commits admitted.
+pub const GATE_COMMITS: &str = "refold_gate_commits_total";
+
+/// Commands that count.
+pub const GATE_ACCEPTED: &str = "refold_gate_commands_accepted_total";
+
+/// Commands void because a guard did not hold.
+pub const GATE_VOIDS: &str = "refold_gate_commands_void_total";
+
+/// Commits void because they had been passed before.
+pub const GATE_DUPLICATES: &str = "refold_gate_duplicates_total";
+
+/// Duplicates with other bytes: two writers share an id.
+pub const GATE_FORKS: &str = "refold_gate_forks_total";
+
+/// Times that the broker lost acknowledged commits.
+pub const LOG_GAPS: &str = "refold_log_gaps_total";
+
+/// Records that are none of this log.
+pub const GATE_FOREIGN: &str = "refold_gate_foreign_records_total";
+
+/// Events that could not be read.
+pub const GATE_UNREADABLE: &str = "refold_gate_unreadable_events_total";
+
+// The projector.
+
+/// Records on the log that are not folded yet, by partition.
+pub const PROJECTOR_LAG: &str = "refold_projector_lag_records";
+
+/// Records that a batch took from the log.
+pub const PROJECTOR_BATCH_RECORDS: &str = "refold_projector_batch_records";
+
+/// Time from handing a flush to the store to its outcome.
+pub const PROJECTOR_FLUSH_SECONDS: &str = "refold_projector_flush_duration_seconds";
+
+// HTTP.
+
+/// Requests answered, by method and status class.
+pub const HTTP_REQUESTS: &str = "refold_http_requests_total";
+
+/// Time from a request's head to its answer.
+pub const HTTP_REQUEST_SECONDS: &str = "refold_http_request_duration_seconds";
 
 /// Every metric, as the recorder is told of it at start.
 pub const ALL: &[Metric] = &[
@@ -103,6 +162,80 @@ pub const ALL: &[Metric] = &[
         kind: Kind::Counter,
         unit: Unit::Count,
         help: "failed reads of the log, its bounds or its settings",
+    },
+    Metric {
+        name: WRITER_COMMIT_COMMANDS,
+        kind: Kind::Histogram,
+        unit: Unit::Count,
+        help: "commands that a commit carried",
+    },
+    Metric { name: GATE_COMMITS, kind: Kind::Counter, unit: Unit::Count, help: "commits admitted" },
+    Metric { name: GATE_ACCEPTED, kind: Kind::Counter, unit: Unit::Count, help: "commands that count" },
+    Metric {
+        name: GATE_VOIDS,
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        help: "commands void because a guard did not hold",
+    },
+    Metric {
+        name: GATE_DUPLICATES,
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        help: "commits void because they had been passed before",
+    },
+    Metric {
+        name: GATE_FORKS,
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        help: "duplicates with other bytes: two writers share an id",
+    },
+    Metric {
+        name: LOG_GAPS,
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        help: "times that the broker lost acknowledged commits",
+    },
+    Metric {
+        name: GATE_FOREIGN,
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        help: "records that are none of this log",
+    },
+    Metric {
+        name: GATE_UNREADABLE,
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        help: "events that could not be read",
+    },
+    Metric {
+        name: PROJECTOR_LAG,
+        kind: Kind::Gauge,
+        unit: Unit::Count,
+        help: "records on the log that are not folded yet, by partition",
+    },
+    Metric {
+        name: PROJECTOR_BATCH_RECORDS,
+        kind: Kind::Histogram,
+        unit: Unit::Count,
+        help: "records that a batch took from the log",
+    },
+    Metric {
+        name: PROJECTOR_FLUSH_SECONDS,
+        kind: Kind::Histogram,
+        unit: Unit::Seconds,
+        help: "time from handing a flush to the store to its outcome",
+    },
+    Metric {
+        name: HTTP_REQUESTS,
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        help: "requests answered, by method and status class",
+    },
+    Metric {
+        name: HTTP_REQUEST_SECONDS,
+        kind: Kind::Histogram,
+        unit: Unit::Seconds,
+        help: "time from a request's head to its answer",
     },
 ];
 

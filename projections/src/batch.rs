@@ -106,6 +106,15 @@ pub fn read(log: Uuid, records: &[(Offset, Bytes)]) -> (Vec<Record<'_>>, Option<
     (read, None)
 }
 
+/// How many commands these records hold.
+pub fn commands(records: &[Record<'_>]) -> usize {
+    let count = |record: &Record<'_>| match &record.content {
+        Content::Commit(commit, _) => commit.commands.len(),
+        Content::Ready | Content::Foreign => 0,
+    };
+    records.iter().map(count).sum()
+}
+
 impl<'r> Content<'r> {
     fn read(log: Uuid, bytes: &'r [u8]) -> Result<Self, String> {
         match commit::Record::decode(bytes) {

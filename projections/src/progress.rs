@@ -62,22 +62,21 @@ pub enum Condition {
 /// The newest verdicts.
 #[derive(Debug, Default)]
 struct Board {
+    /// Changes whenever the board forgets: what is not on it may then be in the store after all.
+    forgotten: u64,
     passed: HashMap<Uuid, u64>,
     recent: HashMap<(Uuid, u64), Arc<[Verdict]>>,
     order: VecDeque<(Uuid, u64)>,
 }
 
-/// What the board knows of a receipt.
-enum Known {
-    Judged(Verdict),
-    Pending,
-    Nothing,
-}
-
 enum Look {
-    Judged(Verdict, Offset),
+    Judged(Verdict),
+    /// Not passed yet; it will be on the board when it is.
     Pending,
-    AskStore,
+    /// Passed so long ago that only the store knows.
+    Old,
+    /// Nothing of this writer was passed since the board forgot for the so-manieth time.
+    Unknown(u64),
 }
 
 impl Progress {
@@ -142,16 +141,19 @@ impl Progress {
         let partition = self.partitions.get(receipt.partition as usize);
         let partition = partition.with_context(|| format!("there is no partition {}", receipt.partition))?;
         let mut state = partition.state.subscribe();
+        let mut asked = None;
         loop {
             state.borrow_and_update();
-            match partition.look(receipt) {
-                Look::Judged(verdict, at) => return Ok((verdict, at)),
-                Look::Pending => {}
-                Look::AskStore => {
-                    if let Some(judged) = stored_verdict(store, receipt).await? {
-                        return Ok(judged);
-                    }
-                }
+            let (look, at) = partition.look(receipt);
+            let ask = match look {
+                Look::Judged(verdict) => return Ok((verdict, at)),
+                Look::Pending => false,
+                Look::Old => true,
+                // One look at the store is enough: what is passed after it comes onto the board.
+                Look::Unknown(forgotten) => asked.replace(forgotten) != Some(forgotten),
+            };
+            if ask && let Some(judged) = stored_verdict(store, receipt).await? {
+                return Ok(judged);
             }
             state.changed().await.context("nobody follows the log any more")?;
         }
@@ -169,7 +171,7 @@ impl Progress {
     pub(crate) fn restarted(&self, partition: u32, head: Head) {
         let partition = &self.partitions[partition as usize];
         let mut board = partition.board();
-        *board = Board::default();
+        board.forget();
         partition.state.send_modify(|state| state.head = Some(Arc::new(head)));
     }
 
@@ -191,21 +193,19 @@ impl Partition {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is known of a receipt. Board and head change together, under the board's lock.
-    fn look(&self, receipt: &Receipt) -> Look {
+    /// What is known of a receipt, and where the store stood then. Board and head change together, under the board's
+    /// lock.
+    fn look(&self, receipt: &Receipt) -> (Look, Offset) {
         let board = self.board();
-        match (board.find(receipt), &self.state.borrow().head) {
-            (Known::Judged(verdict), Some(head)) => Look::Judged(verdict, head.position.offset),
-            (Known::Pending, _) => Look::Pending,
-            _ => Look::AskStore,
-        }
+        let at = self.state.borrow().head.as_ref().map_or(0, |head| head.position.offset);
+        (board.look(receipt), at)
     }
 }
 
 impl Board {
     fn extend(&mut self, news: Vec<News>) {
         if self.passed.len() > WRITERS_MAX {
-            self.passed.clear();
+            self.forget();
         }
         for News { writer, seq, verdicts } in news {
             self.passed.insert(writer, seq);
@@ -219,15 +219,20 @@ impl Board {
         }
     }
 
-    fn find(&self, receipt: &Receipt) -> Known {
+    fn forget(&mut self) {
+        *self = Self { forgotten: self.forgotten + 1, ..Self::default() };
+    }
+
+    fn look(&self, receipt: &Receipt) -> Look {
         if let Some(verdicts) = self.recent.get(&(receipt.writer, receipt.seq)) {
             let verdict = verdicts.get(receipt.command as usize);
             // A command that was never there has nothing to wait for.
-            return Known::Judged(verdict.copied().unwrap_or(Verdict::Void));
+            return Look::Judged(verdict.copied().unwrap_or(Verdict::Void));
         }
         match self.passed.get(&receipt.writer) {
-            Some(seq) if *seq < receipt.seq => Known::Pending,
-            _ => Known::Nothing,
+            Some(seq) if *seq < receipt.seq => Look::Pending,
+            Some(_) => Look::Old,
+            None => Look::Unknown(self.forgotten),
         }
     }
 }

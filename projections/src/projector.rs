@@ -12,14 +12,16 @@ use crate::store::{Flush, Flushed, Range, Space, Store, Wanted};
 use anyhow::Context;
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
+use metrics::{Histogram, histogram};
 use refold_domain::commit;
 use refold_domain::hash::Hash;
 use refold_domain::log::{Bounds, End, EventLog, LogError, Offset, Records};
+use refold_domain::metric;
 use refold_domain::rule::{self, Rule};
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 /// How many records one batch takes at most.
@@ -37,6 +39,9 @@ const STOPPED_WAIT: Duration = Duration::from_secs(5);
 const IDLE_WAIT: Duration = Duration::from_secs(1);
 /// How many idempotency keys become old before they are swept away together.
 const SWEEP_KEYS: u64 = 1_000;
+
+static BATCH_RECORDS: LazyLock<Histogram> = LazyLock::new(|| histogram!(metric::PROJECTOR_BATCH_RECORDS));
+static FLUSH_SECONDS: LazyLock<Histogram> = LazyLock::new(|| histogram!(metric::PROJECTOR_FLUSH_SECONDS));
 
 /// The worker of one partition.
 pub struct Projector {
@@ -98,7 +103,7 @@ impl Projector {
     async fn follow(&self) -> Result<std::convert::Infallible, Halt> {
         let mut head = self.open().await?;
         self.progress.restarted(self.place.partition, head.clone());
-        let mut records = self.read_from(&head).await?;
+        let mut records = resume(self.log.as_ref(), self.place.partition, head.position).await?;
         self.tell(Condition::Running);
         loop {
             match timeout(IDLE_WAIT, take(&mut records)).await {
@@ -188,30 +193,11 @@ impl Projector {
         }
     }
 
-    /// Reads on after the head's position, having seen that the log still holds the record there.
-    async fn read_from(&self, head: &Head) -> Result<Records, Halt> {
-        let Mark { offset, hash } = head.position;
-        let bounds = self.log.bounds(self.place.partition).await.context("cannot read the log")?;
-        let ends_before = matches!(bounds.end, End::Last(end) if end < offset) || bounds.end == End::Empty;
-        if ends_before && rule::holds(Rule::StartComparesRecord) {
-            return Err(diverged(&format!("the log ends before offset {offset}, which the store has folded")));
-        }
-        let mut records = self.log.read(self.place.partition, offset).await.context("cannot read the log")?;
-        if !rule::holds(Rule::StartComparesRecord) {
-            return Ok(records);
-        }
-        let (found, bytes) = next(&mut records).await?;
-        if (found, Hash::of(&bytes)) != (offset, hash) {
-            return Err(diverged(&format!(
-                "the log's record at offset {offset} is not the one that the store has folded"
-            )));
-        }
-        Ok(records)
-    }
-
     /// Moves the partition forward by a batch.
     async fn step(&self, head: Head, batch: Vec<(Offset, Bytes)>) -> Result<Head, Halt> {
         let batch = fresh(&head, batch);
+        #[expect(clippy::cast_precision_loss, reason = "a batch has far less than 2^52 records")]
+        BATCH_RECORDS.record(batch.len() as f64);
         let (records, too_new) = batch::read(self.place.log, &batch);
         let head = if records.is_empty() { head } else { self.fold(head, &records).await? };
         if let Some(reason) = too_new {
@@ -229,7 +215,7 @@ impl Projector {
     }
 
     async fn fold(&self, head: Head, records: &[batch::Record<'_>]) -> Result<Head, Halt> {
-        let expired = self.expired(&head).await?;
+        let expired = self.expired(&head, batch::commands(records)).await?;
         let batch = Batch::plan(self.place, &head, &self.projections, records, expired);
         let loaded =
             self.store.load(self.place.partition, batch.wanted()).await.context("cannot read the store")?;
@@ -252,7 +238,10 @@ impl Projector {
         let flush = Arc::new(flush);
         let mut wait = RETRY_WAIT_MIN;
         loop {
-            match self.store.flush(self.place.partition, Arc::clone(&flush)).await {
+            let start = Instant::now();
+            let outcome = self.store.flush(self.place.partition, Arc::clone(&flush)).await;
+            FLUSH_SECONDS.record(start.elapsed().as_secs_f64());
+            match outcome {
                 Ok(Flushed::Done) => {
                     self.tell(Condition::Running);
                     return Ok(());
@@ -271,8 +260,9 @@ impl Projector {
         }
     }
 
-    /// Idempotency keys that have become old since the last sweep, once there are enough of them.
-    async fn expired(&self, head: &Head) -> Result<Vec<(u64, String)>, Halt> {
+    /// Idempotency keys that have become old since the last sweep, once there are enough of them; more than a batch
+    /// of so many commands can make old, so that a sweep catches up.
+    async fn expired(&self, head: &Head, commands: usize) -> Result<Vec<(u64, String)>, Halt> {
         let last = head.keys.saturating_sub(rule::keys_remembered());
         if last < head.swept.saturating_add(SWEEP_KEYS.min(rule::keys_remembered())) {
             return Ok(Vec::new());
@@ -282,7 +272,7 @@ impl Projector {
             from: Bound::Excluded(head.swept.to_be_bytes().to_vec()),
             to: Bound::Included(last.to_be_bytes().to_vec()),
             reverse: false,
-            limit: usize::try_from(SWEEP_KEYS).expect("a small number"),
+            limit: 2 * commands + usize::try_from(SWEEP_KEYS).expect("a small number"),
         };
         let scanned = self.store.scan(self.place.partition, range).await.context("cannot read the store")?;
         let key = |(number, stream): (Vec<u8>, Vec<u8>)| -> anyhow::Result<(u64, String)> {
@@ -300,6 +290,40 @@ impl Projector {
     fn tell(&self, condition: Condition) {
         self.progress.set_condition(self.place.partition, condition);
     }
+}
+
+/// Whether the log still holds the record that a store has passed last.
+///
+/// # Errors
+/// That it does not, or cannot be read.
+pub async fn check_position(log: &dyn EventLog, partition: u32, position: Mark) -> anyhow::Result<()> {
+    match resume(log, partition, position).await {
+        Ok(_) => Ok(()),
+        Err(Halt::Stopped { reason, .. }) => Err(anyhow::anyhow!(reason)),
+        Err(Halt::Failed(error)) => Err(error),
+        Err(Halt::StartAgain) => Err(anyhow::anyhow!("somebody else is at work")),
+    }
+}
+
+/// Reads on after a position, having seen that the log still holds the record there.
+async fn resume(log: &dyn EventLog, partition: u32, position: Mark) -> Result<Records, Halt> {
+    let Mark { offset, hash } = position;
+    let bounds = log.bounds(partition).await?;
+    let ends_before = matches!(bounds.end, End::Last(end) if end < offset) || bounds.end == End::Empty;
+    if ends_before && rule::holds(Rule::StartComparesRecord) {
+        return Err(diverged(&format!("the log ends before offset {offset}, which the store has folded")));
+    }
+    let mut records = log.read(partition, offset).await?;
+    if !rule::holds(Rule::StartComparesRecord) {
+        return Ok(records);
+    }
+    let (found, bytes) = next(&mut records).await?;
+    if (found, Hash::of(&bytes)) != (offset, hash) {
+        return Err(diverged(&format!(
+            "the log's record at offset {offset} is not the one that the store has folded"
+        )));
+    }
+    Ok(records)
 }
 
 /// The records that were not passed yet: a broker may deliver one again.

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::future::try_join_all;
 use refold_domain::log::Offset;
-use refold_domain::receipt::{Position, Receipt, log_digits};
+use refold_domain::receipt::{Position, log_digits};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use uuid::Uuid;
@@ -35,12 +35,10 @@ pub struct Request {
     pub cursor: Option<String>,
     /// The most cells to answer.
     pub limit: usize,
-    /// What the page has to show.
-    pub after: Reached,
 }
 
-/// How far the store was seen to stand, by partition. It may be put back after that; a page that must show what
-/// its reader wrote is not answered from before.
+/// How far the store was seen to stand, by partition. It may be emptied or rolled back after that; what is then
+/// read must not show less.
 #[derive(Debug, Clone, Default)]
 pub struct Reached(BTreeMap<u32, Offset>);
 
@@ -73,21 +71,20 @@ pub enum QueryError {
     Failed(#[from] anyhow::Error),
 }
 
-/// Waits until the store has passed all these receipts' commits.
-///
-/// # Errors
-/// Where the store cannot be read.
-pub async fn reach(store: &dyn Store, progress: &Progress, receipts: &[Receipt]) -> anyhow::Result<Reached> {
-    let mut reached = BTreeMap::<u32, Offset>::new();
-    for receipt in receipts {
-        let (_, at) = progress.judged(store, receipt).await?;
-        let place = reached.entry(receipt.partition).or_default();
-        *place = at.max(*place);
+impl Reached {
+    /// Notes that a partition's store was seen at `offset`.
+    pub fn note(&mut self, partition: u32, offset: Offset) {
+        let farthest = self.0.entry(partition).or_default();
+        *farthest = offset.max(*farthest);
     }
-    Ok(Reached(reached))
+
+    /// How far a head has to be to be read from.
+    fn target(&self, partition: u32, head: &Head) -> Offset {
+        self.0.get(&partition).map_or(head.target, |seen| head.target.max(*seen))
+    }
 }
 
-/// Reads a page of a projection's view.
+/// Reads a page of a projection's view, as it stands after what was `reached`.
 ///
 /// # Errors
 /// [`QueryError`]
@@ -96,6 +93,7 @@ pub async fn page(
     progress: &Progress,
     projection: &Projection,
     request: &Request,
+    reached: &Reached,
 ) -> Result<Page, QueryError> {
     let selection = projection.view.select(&request.query).map_err(QueryError::Bad)?;
     let cursor = request.cursor.as_deref().map(|cursor| decode(cursor, &selection)).transpose()?;
@@ -103,7 +101,7 @@ pub async fn page(
     let range = selection.range(projection.space(), cursor, request.limit.saturating_add(1));
     let scans = (0..progress.partitions()).map(|partition| store.scan(partition, range.clone()));
     let scanned = try_join_all(scans).await?;
-    let heads = ready(&projection.definition.name, &scanned, &request.after)?;
+    let heads = ready(&projection.definition.name, &scanned, reached)?;
     let position = position(progress.log(), &heads);
     let merged = merge(projection, scanned)?;
     let (data, next) = cut(projection, &selection, merged, request.limit)?;
@@ -111,25 +109,19 @@ pub async fn page(
 }
 
 /// The partitions' heads, if the view has an answer in each.
-fn ready(name: &str, scanned: &[Scanned], after: &Reached) -> Result<Vec<Head>, QueryError> {
+fn ready(name: &str, scanned: &[Scanned], reached: &Reached) -> Result<Vec<Head>, QueryError> {
     let heads: Vec<&Head> = scanned.iter().filter_map(|scanned| scanned.head.as_ref()).collect();
     for (partition, head) in (0..).zip(&heads) {
         if let Some(broken) = head.projections.get(name).and_then(|live| live.broken.clone()) {
             return Err(QueryError::Broken { partition, event: broken.event, reason: broken.reason });
         }
     }
-    let targets = (0..).zip(&heads).map(|(partition, head)| {
-        let seen = after.0.get(&partition).copied().unwrap_or_default();
-        head.target.max(seen)
-    });
-    let targets: Vec<Offset> = targets.collect();
-    let is_behind = |(head, target): (&&Head, &Offset)| head.position.offset < *target;
-    if heads.len() < scanned.len() || heads.iter().zip(&targets).any(is_behind) {
-        let (mut done, mut target) = (0, 0);
-        for (head, end) in heads.iter().zip(targets) {
-            done += head.position.offset.min(end) - head.genesis.offset;
-            target += end - head.genesis.offset;
-        }
+    let aims = (0..).zip(&heads).map(|(partition, head)| (*head, reached.target(partition, head)));
+    let aims: Vec<(&Head, Offset)> = aims.collect();
+    if aims.len() < scanned.len() || aims.iter().any(|(head, target)| head.position.offset < *target) {
+        let done = |(head, target): &(&Head, Offset)| head.position.offset.min(*target) - head.genesis.offset;
+        let done = aims.iter().map(done).sum();
+        let target = aims.iter().map(|(head, target)| target - head.genesis.offset).sum();
         return Err(QueryError::Folding { done, target });
     }
     Ok(heads.into_iter().cloned().collect())

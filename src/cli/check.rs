@@ -1,9 +1,21 @@
 //! `refold check`: is everything in order to serve?
 
 use super::report::{Check, Report};
+use crate::genesis;
+use crate::service::log_config;
 use crate::settings::Settings;
-use anyhow::Result;
+use anyhow::{Context, Result};
+use refold_adapters::lock::DataDir;
+use refold_domain::log::EventLog;
+use refold_projections::definition;
+use refold_projections::projector::check_position;
+use refold_projections::store::{SqliteStore, Store, Wanted};
+use std::num::NonZeroU32;
 use std::process::ExitCode;
+use uuid::Uuid;
+
+const RESTORE: &str = "restore the data directory from a backup, or start a new log in another directory";
+const EMPTY: &str = "run `refold store empty`: the next start folds the store anew from the log";
 
 /// Checks what can be checked with these settings, prints the report, and answers with its exit code.
 ///
@@ -11,18 +23,107 @@ use std::process::ExitCode;
 /// When the report cannot be printed.
 pub fn run(settings: Result<Settings>, json: bool) -> Result<ExitCode> {
     let report = match settings {
-        Ok(settings) => checked(&settings),
+        Ok(settings) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(checked(&settings))
+        }
         Err(error) => Report { checks: vec![unusable(&error)] },
     };
     report.print(json)?;
     Ok(report.exit_code())
 }
 
-fn checked(settings: &Settings) -> Report {
-    let found = format!("usable; data in {}", settings.data_dir.display());
-    Report { checks: vec![Check::ok("settings", found)] }
+async fn checked(settings: &Settings) -> Report {
+    let mut checks = vec![usable(settings), definitions(settings)];
+    let log_file = settings.data_dir.join(refold_adapters::embedded::FILE);
+    if !log_file.exists() {
+        checks.push(Check::ok("log", "there is none yet; the first start makes it"));
+        return Report { checks };
+    }
+    match DataDir::lock(&settings.data_dir) {
+        Ok(_held) => checks.extend(data(settings).await),
+        Err(error) => {
+            let remedy = "ask the process that holds it, at /readyz, or stop it first";
+            checks.push(Check::risk("data", format!("log and store were not looked at: {error:#}"), remedy));
+        }
+    }
+    Report { checks }
+}
+
+fn usable(settings: &Settings) -> Check {
+    Check::ok("settings", format!("usable; data in {}", settings.data_dir.display()))
 }
 
 fn unusable(error: &anyhow::Error) -> Check {
     Check::failed("settings", format!("{error:#}"), "correct them; config/default.toml explains every key")
+}
+
+fn definitions(settings: &Settings) -> Check {
+    match definition::load(settings.projections.dir.as_deref()) {
+        Ok(definitions) => {
+            let names: Vec<_> = definitions.iter().map(|definition| definition.name.as_str()).collect();
+            Check::ok("definitions", names.join(", "))
+        }
+        Err(errors) => Check::failed("definitions", errors.to_string(), "correct the files"),
+    }
+}
+
+async fn data(settings: &Settings) -> Vec<Check> {
+    let log = match refold_adapters::open(&log_config(settings)).await {
+        Ok(log) => log,
+        Err(error) => return vec![Check::failed("log", format!("{error:#}"), RESTORE)],
+    };
+    let mut checks = risks(log.as_ref()).await;
+    let partitions =
+        NonZeroU32::new(settings.log.partitions).expect("the settings allow no log without partitions");
+    match genesis::find(log.as_ref(), partitions).await {
+        Ok(None) => checks.push(Check::ok("log", "it is half made; the next start finishes it")),
+        Ok(Some(id)) => {
+            checks.push(Check::ok("log", format!("{id} with {partitions} partitions")));
+            checks.push(read_models(settings, log.as_ref(), id).await);
+        }
+        Err(error) => checks.push(Check::failed("log", format!("{error:#}"), RESTORE)),
+    }
+    checks
+}
+
+async fn risks(log: &dyn EventLog) -> Vec<Check> {
+    match log.check().await {
+        Ok(risks) => risks
+            .into_iter()
+            .map(|risk| {
+                let made = if risk.fatal { Check::failed } else { Check::risk };
+                made("log".to_owned(), risk.found, risk.remedy)
+            })
+            .collect(),
+        Err(error) => vec![Check::failed("log", error.to_string(), RESTORE)],
+    }
+}
+
+async fn read_models(settings: &Settings, log: &dyn EventLog, id: Uuid) -> Check {
+    if !SqliteStore::exists(&settings.data_dir) {
+        return Check::ok("store", "there is none yet; the next start folds it from the log");
+    }
+    match positions(settings, log, id).await {
+        Ok(found) => Check::ok("store", found),
+        Err(error) => Check::failed("store", format!("{error:#}"), EMPTY),
+    }
+}
+
+async fn positions(settings: &Settings, log: &dyn EventLog, id: Uuid) -> Result<String> {
+    let store = SqliteStore::open(&settings.data_dir)?;
+    let mut passed = Vec::new();
+    for partition in 0..settings.log.partitions {
+        let loaded = store.load(partition, Wanted::new()).await?;
+        let Some(head) = loaded.head else {
+            passed.push("-".to_owned());
+            continue;
+        };
+        anyhow::ensure!(head.log == id, "the store belongs to the log {}, not to {id}", head.log);
+        check_position(log, partition, head.position)
+            .await
+            .with_context(|| format!("partition {partition}"))?;
+        passed.push(head.position.offset.to_string());
+    }
+    Ok(format!("folded up to offsets {}", passed.join(", ")))
 }

@@ -105,7 +105,7 @@ impl Cli {
             Settings::load(&files)
         };
         match self.command {
-            Command::Serve { files } => serve::run(&settings(files)?),
+            Command::Serve { files } => serve::run(settings(files)?),
             Command::Check { files, json } => check::run(settings(files), json),
             Command::Store(StoreCommand::Empty { files, yes }) => store::empty(&settings(files)?, yes),
         }

@@ -1,13 +1,43 @@
 //! `refold serve`: serves until it is stopped.
 
+use crate::app::App;
 use crate::settings::Settings;
-use anyhow::{Result, bail};
+use crate::telemetry;
+use anyhow::{Context, Result};
 use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
 
-/// Serves until it is stopped.
+/// Serves until it is stopped by SIGTERM or SIGINT.
 ///
 /// # Errors
-/// When it cannot start.
-pub fn run(settings: &Settings) -> Result<ExitCode> {
-    bail!("cannot serve on {}: there is no server yet", settings.http.listen)
+/// When it cannot start, or could not finish what it held.
+pub fn run(settings: Settings) -> Result<ExitCode> {
+    telemetry::write_log(&settings.telemetry)?;
+    telemetry::count()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(settings))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(settings: Settings) -> Result<()> {
+    let upkeep = tokio::spawn(telemetry::keep_up());
+    let stopped = stopped()?;
+    let app = App::build(settings).await?;
+    let address = app.address()?;
+    tracing::info!("serving on http://{address}/ (API at http://{address}/docs)");
+    let outcome = app.run_until_stopped(stopped).await;
+    upkeep.abort();
+    outcome
+}
+
+fn stopped() -> Result<impl Future<Output = ()> + Send> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: no more requests are taken, those held are finished");
+    })
 }

@@ -2,7 +2,9 @@
 
 use super::USAGE;
 use crate::settings::Settings;
-use anyhow::{Result, bail};
+use anyhow::Result;
+use refold_adapters::lock::DataDir;
+use refold_projections::store::SqliteStore;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -14,7 +16,13 @@ pub fn empty(settings: &Settings, yes: bool) -> Result<ExitCode> {
     let directory = settings.data_dir.display();
     let question = format!("Drop all read models in {directory}? The next start folds them again.");
     match agreed(yes, &question, io::stdin().is_terminal(), &mut io::stdin().lock(), &mut io::stderr())? {
-        Answer::Yes => bail!("cannot empty the store in {directory}: there is no store yet"),
+        Answer::Yes => {
+            // A process that serves would go on with files that are gone.
+            let held = DataDir::lock(&settings.data_dir)?;
+            let removed = SqliteStore::remove(held.path())?;
+            println!("{}", if removed { "The store is empty." } else { "There was no store." });
+            Ok(ExitCode::SUCCESS)
+        }
         Answer::No => {
             eprintln!("Nothing was changed.");
             Ok(ExitCode::FAILURE)

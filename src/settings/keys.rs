@@ -17,7 +17,6 @@ pub(super) const KEYS: &[(&str, Allowed)] = &[
     ("data_dir", Allowed::Path),
     ("http.listen", Allowed::Address),
     ("http.body_bytes_max", Allowed::Number(1_024..=16 * MIB)),
-    ("http.ndjson_bytes_max", Allowed::Number(1_024..=256 * MIB)),
     ("http.requests_max", Allowed::Number(1..=100_000)),
     ("http.head_timeout_ms", Allowed::Number(TIMES_MS)),
     ("http.body_timeout_ms", Allowed::Number(TIMES_MS)),

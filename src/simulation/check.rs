@@ -16,7 +16,12 @@ use std::collections::BTreeMap;
 type Broken = String;
 
 /// Holds everything that a schedule showed against its log.
-pub(super) fn all(partitions: u32, changes: &[Change], asked: &[Asked], seen: &[Seen]) -> Result<Model, Broken> {
+pub(super) fn all(
+    partitions: u32,
+    changes: &[Change],
+    asked: &[Asked],
+    seen: &[Seen],
+) -> Result<Model, Broken> {
     let model = replay(partitions, changes, asked)?;
     let by_receipt = model.commands().map(|command| (command.receipt, command)).collect();
     let mut by_trace = BTreeMap::<&str, Vec<&Command>>::new();
@@ -64,7 +69,9 @@ fn could_be_told(model: &Model, asked: &Asked) -> bool {
     let is_reused = key.is_some_and(|key| key.hash != Some(asked.intent.command.hash()));
     match error {
         CommandError::KeyReused => is_reused,
-        CommandError::Rejected(rejection) => key.is_none() && is_right(partition, &asked.intent.command, rejection),
+        CommandError::Rejected(rejection) => {
+            key.is_none() && is_right(partition, &asked.intent.command, rejection)
+        }
         _ => true,
     }
 }
@@ -74,7 +81,8 @@ fn is_right(partition: &Partition, command: &Wanted, rejection: &Rejection) -> b
         Wanted::Food(_) => false,
         Wanted::Purchase(purchase) => {
             let recorded = partition.stream(&purchase.stream());
-            matches!(rejection, Rejection::Conflict(_)) && recorded.is_some_and(|it| it.hash != Some(command.hash()))
+            matches!(rejection, Rejection::Conflict(_))
+                && recorded.is_some_and(|it| it.hash != Some(command.hash()))
         }
         Wanted::Introduction(id, command) => {
             let stands = partition.stream(&introductions::stream(id)).and_then(|it| it.introduction);
@@ -83,7 +91,11 @@ fn is_right(partition: &Partition, command: &Wanted, rejection: &Rejection) -> b
                 (Some(_), introductions::Command::Introduce(_), Rejection::Conflict(_)) => true,
                 (Some((_, true)), introductions::Command::Revise(..), Rejection::Gone(_)) => true,
                 (Some((_, true)), introductions::Command::Withdraw(_), Rejection::Gone(_)) => true,
-                (Some((version, false)), introductions::Command::Revise(expected, _), Rejection::Stale(_))
+                (
+                    Some((version, false)),
+                    introductions::Command::Revise(expected, _),
+                    Rejection::Stale(_),
+                )
                 | (Some((version, false)), introductions::Command::Withdraw(expected), Rejection::Stale(_)) => {
                     !is_among(expected, version)
                 }
@@ -119,7 +131,9 @@ impl Told<'_> {
         ensure(counted <= 1, "one request counted more than once")?;
         match &asked.answer {
             Answer::Recorded(recorded) => self.recorded(asked, recorded),
-            Answer::None | Answer::Failed(CommandError::OutcomeUnknown(_) | CommandError::Failed(_)) => Ok(()),
+            Answer::None | Answer::Failed(CommandError::OutcomeUnknown(_) | CommandError::Failed(_)) => {
+                Ok(())
+            }
             Answer::Failed(CommandError::Lost(receipt)) => {
                 ensure(self.is_lost(receipt) && counted == 0, "what was told to be lost was not")
             }
@@ -130,7 +144,11 @@ impl Told<'_> {
     fn recorded(&self, asked: &Asked, recorded: &Recorded) -> Result<(), Broken> {
         let Some(command) = self.by_receipt.get(&recorded.receipt) else {
             let is_lost = self.is_lost(&recorded.receipt);
-            return if is_lost { Ok(()) } else { Err(format!("the log does not hold what was told recorded: {asked:?}")) };
+            return if is_lost {
+                Ok(())
+            } else {
+                Err(format!("the log does not hold what was told recorded: {asked:?}"))
+            };
         };
         let ensure = |holds: bool, what: &str| {
             if holds { Ok(()) } else { Err(format!("{what}: {asked:?}; on the log stands {command:?}")) }
@@ -139,8 +157,11 @@ impl Told<'_> {
         ensure(recorded.is_repeat || command.trace == asked.trace, "a receipt names another's command")?;
         let is_same = !recorded.is_repeat || command.hash == Some(asked.intent.command.hash());
         ensure(is_same, "a repeat was answered with another command")?;
-        let events: Vec<Json> =
-            recorded.events.iter().map(|event| serde_json::from_str(event.data.get()).expect("JSON")).collect();
+        let events: Vec<Json> = recorded
+            .events
+            .iter()
+            .map(|event| serde_json::from_str(event.data.get()).expect("JSON"))
+            .collect();
         let on_log: Vec<_> = command.events.iter().map(|event| event.data.clone()).collect();
         ensure(events == on_log, "an answer differs from the log")
     }
@@ -179,8 +200,14 @@ fn sound(model: &Model, partition: &Partition) -> Result<(), Broken> {
     let ensure = |holds: bool, what: String| if holds { Ok(()) } else { Err(what) };
     let seen = &partition.seen;
     let lost_nothing = model.lost.is_empty();
-    ensure(seen.gaps == 0 || !lost_nothing, format!("numbers are left out, though nothing was lost: {seen:?}"))?;
-    ensure(seen.forks == 0 || !lost_nothing, format!("a writer wrote two things under one number: {seen:?}"))?;
+    ensure(
+        seen.gaps == 0 || !lost_nothing,
+        format!("numbers are left out, though nothing was lost: {seen:?}"),
+    )?;
+    ensure(
+        seen.forks == 0 || !lost_nothing,
+        format!("a writer wrote two things under one number: {seen:?}"),
+    )?;
     let mut versions = BTreeMap::<&str, (u64, bool)>::new();
     let mut purchases = BTreeMap::<&str, u32>::new();
     for command in partition.commands.iter().filter(|command| command.counts) {

@@ -8,7 +8,7 @@ use crate::commands::{CommandError, Recorded};
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use refold_domain::receipt::Receipt;
-use refold_projections::query;
+use refold_projections::query::{self, Reached};
 use refold_projections::view::Query;
 use serde_json::Value as Json;
 use std::sync::Arc;
@@ -132,9 +132,8 @@ impl Client {
         let before = self.world.changes_count();
         let (request, command) = (intent.request(trace.clone()), intent.command.clone());
         self.world.turnstile().note(|| format!("{trace} asks process {}: {intent:?}", process.number));
-        let served = process.serve(async move {
-            commands.execute(&request, |streams| command.decide(streams)).await
-        });
+        let served =
+            process.serve(async move { commands.execute(&request, |streams| command.decide(streams)).await });
         let answer = match served.await {
             Some(Ok(recorded)) => Answer::Recorded(recorded),
             Some(Err(error)) => Answer::Failed(error),
@@ -164,7 +163,9 @@ impl Client {
     /// Reads a view, after waiting for some of what it wrote.
     async fn look(&mut self) {
         self.think().await;
-        let Some((process, ready)) = self.process().and_then(|process| Some((process.clone(), process.ready()?))) else {
+        let Some((process, ready)) =
+            self.process().and_then(|process| Some((process.clone(), process.ready()?)))
+        else {
             return;
         };
         let projection = self.rng.random_range(0..ready.projections.len());
@@ -174,15 +175,22 @@ impl Client {
         let wait = self.waits.1;
         let waited_for = receipts.clone();
         let page = process.serve(async move {
-            let reaching = query::reach(store.as_ref(), &ready.progress, &receipts);
-            let after = tokio::time::timeout(wait, reaching).await.ok()?.ok()?;
+            let mut reached = Reached::default();
+            for receipt in &receipts {
+                let judging = ready.progress.judged(store.as_ref(), receipt);
+                let (_, at) = tokio::time::timeout(wait, judging).await.ok()?.ok()?;
+                reached.note(receipt.partition, at);
+            }
             let projection = &ready.projections[projection];
-            let request = query::Request { query: Query::default(), cursor: None, limit: PAGE_CELLS, after };
-            let page = query::page(store.as_ref(), &ready.progress, projection, &request).await.ok()?;
+            let request = query::Request { query: Query::default(), cursor: None, limit: PAGE_CELLS };
+            let page =
+                query::page(store.as_ref(), &ready.progress, projection, &request, &reached).await.ok()?;
             Some((projection.definition.name.clone(), page))
         });
         if let Some(Some((view, page))) = page.await {
-            self.world.turnstile().note(|| format!("client {} sees {view} at {:?}", self.number, page.position.offsets));
+            self.world
+                .turnstile()
+                .note(|| format!("client {} sees {view} at {:?}", self.number, page.position.offsets));
             let offsets = page.position.offsets;
             self.world.saw(Seen { view, offsets, data: page.data, receipts: waited_for });
         }
@@ -206,7 +214,10 @@ impl Answer {
             Self::None => false,
             Self::Failed(error) => matches!(
                 error,
-                CommandError::Rejected(_) | CommandError::KeyReused | CommandError::TooLarge(_) | CommandError::Lost(_)
+                CommandError::Rejected(_)
+                    | CommandError::KeyReused
+                    | CommandError::TooLarge(_)
+                    | CommandError::Lost(_)
             ),
         }
     }
@@ -214,7 +225,9 @@ impl Answer {
     /// The answer without ids, which are others each time.
     fn summary(&self) -> String {
         match self {
-            Self::Recorded(recorded) => format!("recorded, {}", if recorded.is_repeat { "a repeat" } else { "new" }),
+            Self::Recorded(recorded) => {
+                format!("recorded, {}", if recorded.is_repeat { "a repeat" } else { "new" })
+            }
             Self::Failed(CommandError::Lost(_)) => "lost".into(),
             Self::Failed(error) => format!("{error}"),
             Self::None => "nothing".into(),

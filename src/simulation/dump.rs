@@ -20,22 +20,25 @@ impl Dump {
     /// differs each time a state is created.
     pub(super) fn take(store: &MemoryStore, partition: u32, projections: &[Projection]) -> Option<Self> {
         let head = at_once(store.load(partition, Wanted::new())).ok()?.head?;
-        let spaces = [Space::Writers, Space::Streams, Space::Keys, Space::Voids, Space::Refused, Space::Unreadable];
+        let spaces =
+            [Space::Writers, Space::Streams, Space::Keys, Space::Voids, Space::Refused, Space::Unreadable];
         let all = spaces.into_iter().chain(projections.iter().map(Projection::space));
-        let mut spaces: BTreeMap<_, _> = all.map(|space| (space.clone(), scan(store, partition, space))).collect();
+        let mut spaces: BTreeMap<_, _> =
+            all.map(|space| (space.clone(), scan(store, partition, space))).collect();
         spaces.entry(Space::Streams).and_modify(|streams| {
             streams.retain(|_, entry| is_remembered(entry, &head));
         });
         let streams: Vec<Blob> = spaces[&Space::Streams].keys().cloned().collect();
-        spaces.entry(Space::Keys).and_modify(|keys| keys.retain(|number, stream| {
-            is_young(number, &head) && streams.contains(stream)
-        }));
+        spaces.entry(Space::Keys).and_modify(|keys| {
+            keys.retain(|number, stream| is_young(number, &head) && streams.contains(stream))
+        });
         Some(Self { head, spaces })
     }
 
     /// Whether two stores tell the same of a partition.
     pub(super) fn same(&self, other: &Self) -> Result<(), String> {
-        let told = |head: &Head| (head.position, head.genesis, head.keys, head.seen, head.projections.clone());
+        let told =
+            |head: &Head| (head.position, head.genesis, head.keys, head.seen, head.projections.clone());
         if told(&self.head) != told(&other.head) {
             return Err(format!("the heads differ:\n  {:?}\n  {:?}", self.head, other.head));
         }
@@ -56,7 +59,10 @@ impl Dump {
     pub(super) fn follows(&self, model: &Model, partition: &Partition) -> Result<(), String> {
         if self.head.seen != partition.seen {
             let seen = (self.head.seen, partition.seen);
-            return Err(format!("partition {}: the tallies differ from the log's: {seen:?}", partition.number));
+            return Err(format!(
+                "partition {}: the tallies differ from the log's: {seen:?}",
+                partition.number
+            ));
         }
         debug_assert!(model.partitions.len() > partition.number as usize);
         let mut right: BTreeMap<Blob, _> = BTreeMap::new();
@@ -82,8 +88,11 @@ impl Dump {
 }
 
 fn scan(store: &MemoryStore, partition: u32, space: Space) -> BTreeMap<Blob, Blob> {
-    let range = Range { space, from: Bound::Unbounded, to: Bound::Unbounded, reverse: false, limit: usize::MAX };
-    at_once(store.scan(partition, range)).map(|scanned| scanned.entries.into_iter().collect()).unwrap_or_default()
+    let range =
+        Range { space, from: Bound::Unbounded, to: Bound::Unbounded, reverse: false, limit: usize::MAX };
+    at_once(store.scan(partition, range))
+        .map(|scanned| scanned.entries.into_iter().collect())
+        .unwrap_or_default()
 }
 
 fn is_remembered(entry: &[u8], head: &Head) -> bool {

@@ -67,7 +67,12 @@ impl Intent {
         } else {
             ("DELETE", introductions::Command::Withdraw(expected))
         };
-        Self::new(Command::Introduction(id.clone(), command), &format!("{route} /introductions/{id}"), &id, key)
+        Self::new(
+            Command::Introduction(id.clone(), command),
+            &format!("{route} /introductions/{id}"),
+            &id,
+            key,
+        )
     }
 
     fn new(command: Command, route: &str, partition_key: &str, key: Option<String>) -> Self {

@@ -151,7 +151,10 @@ impl Broker {
         let noise = match self.turnstile.below(3) {
             0 => Bytes::from_static(b"\xff\x00noise"),
             1 => text.replacen(r#""log":"0"#, r#""log":"f"#, 1).into(),
-            _ => self.held().partitions[partition as usize].first().map(|(_, bytes)| bytes.clone()).unwrap_or_default(),
+            _ => self.held().partitions[partition as usize]
+                .first()
+                .map(|(_, bytes)| bytes.clone())
+                .unwrap_or_default(),
         };
         // Nothing stands before the genesis, or there would be no log.
         if !self.held().partitions[partition as usize].is_empty() {

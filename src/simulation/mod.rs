@@ -55,7 +55,8 @@ fn first_failure(first: u64, count: u64) -> Option<u64> {
 /// What happened under a seed, to be read by people.
 fn story(seed: u64) -> String {
     let outcome = world::run(seed, true);
-    let broken = outcome.broken.unwrap_or_else(|| "nothing broke this time: a schedule is not its seed's".into());
+    let broken =
+        outcome.broken.unwrap_or_else(|| "nothing broke this time: a schedule is not its seed's".into());
     format!(
         "{}\n\nbroken: {broken}\nagain: REFOLD_SIM_SEED={seed} cargo test --workspace --lib simulation -- --nocapture",
         outcome.trace.join("\n")

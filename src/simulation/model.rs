@@ -175,7 +175,8 @@ impl Partition {
         (writer.last, writer.hash) = (commit.seq, hash);
         writer.admitted.insert(commit.seq);
         for (command, index) in commit.commands.iter().zip(0..) {
-            let receipt = Receipt { partition: self.number, writer: commit.writer, seq: commit.seq, command: index };
+            let receipt =
+                Receipt { partition: self.number, writer: commit.writer, seq: commit.seq, command: index };
             self.command(offset, receipt, &commit.time.to_string(), command);
         }
     }
@@ -188,10 +189,14 @@ impl Partition {
         command: &refold_domain::commit::Command<'_>,
     ) {
         let counts = command.guards.iter().all(|guard| self.at(&guard.stream) == guard.expected);
-        let events: Vec<_> = (0..).zip(&command.events).map(|(i, event)| Event::read(receipt, i, time, event)).collect();
+        let events: Vec<_> =
+            (0..).zip(&command.events).map(|(i, event)| Event::read(receipt, i, time, event)).collect();
         if counts {
             self.seen.accepted += 1;
-            command.guards.iter().for_each(|guard| self.move_on(offset, receipt, command.hash, guard, &events));
+            command
+                .guards
+                .iter()
+                .for_each(|guard| self.move_on(offset, receipt, command.hash, guard, &events));
         } else {
             self.seen.voids += 1;
         }
@@ -200,7 +205,14 @@ impl Partition {
         self.commands.push(Command { receipt, offset, trace, hash: command.hash, counts, guards, events });
     }
 
-    fn move_on(&mut self, offset: Offset, receipt: Receipt, hash: Option<Hash>, guard: &Guard, events: &[Event]) {
+    fn move_on(
+        &mut self,
+        offset: Offset,
+        receipt: Receipt,
+        hash: Option<Hash>,
+        guard: &Guard,
+        events: &[Event],
+    ) {
         let is_key = guard.stream.starts_with("idem:");
         self.keys += u64::from(is_key);
         let introduction = events.last().filter(|_| guard.stream.starts_with("intro:"));
@@ -235,7 +247,8 @@ impl Partition {
 impl Event {
     fn read(receipt: Receipt, index: u32, time: &str, event: &refold_domain::commit::Event<'_>) -> Self {
         let data: Json = serde_json::from_str(event.data.get()).expect("JSON");
-        let entry = json!({"id": format!("{receipt}.{index}"), "time": time, "type": event.kind, "data": data});
+        let entry =
+            json!({"id": format!("{receipt}.{index}"), "time": time, "type": event.kind, "data": data});
         Self { kind: event.kind.to_string(), key: event.key.as_deref().map(str::to_owned), data, entry }
     }
 }

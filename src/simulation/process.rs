@@ -54,7 +54,9 @@ impl Process {
                 let Some(process) = weak.upgrade() else { return };
                 match process.boot().await {
                     Ok(()) => return,
-                    Err(error) => process.outside.turnstile.note(|| format!("process {number} cannot start: {error:#}")),
+                    Err(error) => {
+                        process.outside.turnstile.note(|| format!("process {number} cannot start: {error:#}"))
+                    }
                 }
                 drop(process);
                 tokio::time::sleep(START_WAIT).await;

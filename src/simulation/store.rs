@@ -6,9 +6,7 @@ use anyhow::{anyhow, bail};
 use async_trait::async_trait;
 use futures::FutureExt;
 use refold_domain::rule::{self, Rule};
-use refold_projections::store::{
-    Blob, Flush, Flushed, Loaded, MemoryStore, Range, Scanned, Store, Wanted,
-};
+use refold_projections::store::{Blob, Flush, Flushed, Loaded, MemoryStore, Range, Scanned, Store, Wanted};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -51,7 +49,9 @@ impl Shared {
     fn apply(&self, partition: u32, flush: Arc<Flush>) -> anyhow::Result<Flushed> {
         let flushing = self.memory.flush(partition, flush);
         // A store without this rule writes in two steps, and somebody dies between them.
-        if !rule::holds(Rule::FlushIsAtomic) && self.turnstile.rolls(self.faults.now(self.faults.flush_unheard)) {
+        if !rule::holds(Rule::FlushIsAtomic)
+            && self.turnstile.rolls(self.faults.now(self.faults.flush_unheard))
+        {
             return flushing.now_or_never().unwrap_or_else(|| Err(anyhow!("simulated: the store died")));
         }
         at_once(flushing)

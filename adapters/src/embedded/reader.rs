@@ -98,6 +98,11 @@ impl Readers {
         answer.map_err(|error| LogError(format!("{error:#}")))
     }
 
+    /// Closes the connections that nobody uses.
+    pub(super) fn close_idle(&self) {
+        self.idle().clear();
+    }
+
     /// A connection whose query failed is not used again.
     fn run<T>(&self, query: impl FnOnce(&Connection) -> anyhow::Result<T>) -> anyhow::Result<T> {
         let name = || format!("cannot read {}", self.path.display());

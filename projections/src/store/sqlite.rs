@@ -10,17 +10,20 @@ use async_trait::async_trait;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
 use std::collections::{BTreeMap, HashMap};
+use std::io::ErrorKind;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// How many flushes may wait for the writing thread.
 const QUEUE_FLUSHES_MAX: usize = 1_024;
 /// How many flushes share one transaction at most.
 const GROUP_FLUSHES_MAX: usize = 64;
+/// How many reads are made at the same time; more wait.
+const READS_MAX: usize = 16;
 /// How long a connection waits for a lock that another program holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many prepared statements each connection keeps.
@@ -49,6 +52,7 @@ pub struct SqliteStore {
 #[derive(Debug)]
 struct Readers {
     path: PathBuf,
+    permits: Arc<Semaphore>,
     idle: Mutex<Vec<Connection>>,
     spaces: Arc<Spaces>,
 }
@@ -72,7 +76,12 @@ impl SqliteStore {
         let mut connection =
             open_writable(&path).with_context(|| format!("cannot open the store {}", path.display()))?;
         let spaces = Arc::new(Spaces::read(&connection)?);
-        let readers = Arc::new(Readers { path, idle: Mutex::default(), spaces: Arc::clone(&spaces) });
+        let readers = Arc::new(Readers {
+            path,
+            permits: Arc::new(Semaphore::new(READS_MAX)),
+            idle: Mutex::default(),
+            spaces: Arc::clone(&spaces),
+        });
         let (jobs, mut queue) = mpsc::channel(QUEUE_FLUSHES_MAX);
         let writer = std::thread::Builder::new().name("store".into()).spawn(move || {
             let mut group = Vec::with_capacity(GROUP_FLUSHES_MAX);
@@ -81,6 +90,30 @@ impl SqliteStore {
             }
         })?;
         Ok(Self { readers, jobs: Some(jobs), writer: Some(writer) })
+    }
+
+    /// Whether there is a store in `dir`.
+    pub fn exists(dir: &Path) -> bool {
+        dir.join(file_name()).exists()
+    }
+
+    /// Removes the store in `dir`, and says whether there was one. No process may have it open.
+    ///
+    /// # Errors
+    /// Where a file cannot be removed.
+    pub fn remove(dir: &Path) -> anyhow::Result<bool> {
+        let there_was = Self::exists(dir);
+        // The file itself first: SQLite throws away a write-ahead log without it, but not the other way round.
+        for suffix in ["", "-wal", "-shm"] {
+            let path = dir.join(file_name() + suffix);
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("cannot remove {}", path.display()));
+                }
+                _ => {}
+            }
+        }
+        Ok(there_was)
     }
 
     async fn send<T>(
@@ -98,12 +131,17 @@ impl SqliteStore {
         read: impl FnOnce(&Transaction<'_>, &Spaces) -> anyhow::Result<T> + Send + 'static,
     ) -> anyhow::Result<T> {
         let readers = Arc::clone(&self.readers);
-        tokio::task::spawn_blocking(move || readers.read(read)).await?
+        let permit = Arc::clone(&readers.permits).acquire_owned().await.context("the store is closed")?;
+        let task = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            readers.read(read)
+        });
+        task.await.context("reading the store was cut off")?
     }
 }
 
 /// The name of the store's file; it carries the format's number.
-pub(crate) fn file_name() -> String {
+fn file_name() -> String {
     format!("store.v{STORE_FORMAT}.sqlite")
 }
 
@@ -111,6 +149,8 @@ impl Drop for SqliteStore {
     /// Lets the thread finish what it holds.
     fn drop(&mut self) {
         self.jobs = None;
+        // The connection that closes last tidies up the write-ahead log, if it may write.
+        self.readers.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
         if let Some(writer) = self.writer.take() {
             // A panic in the thread was reported by it already; here is nobody left to tell.
             drop(writer.join());

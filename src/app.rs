@@ -1,0 +1,58 @@
+//! The application: built from settings, then run until it is stopped.
+
+use crate::http;
+use crate::http::acceptor::Acceptor;
+use crate::service::Service;
+use crate::settings::Settings;
+use anyhow::Context;
+use poem::Server;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+
+/// A service that is ready to answer requests.
+pub struct App {
+    service: Arc<Service>,
+    listener: TcpListener,
+    settings: Settings,
+}
+
+impl App {
+    /// Opens everything that the settings name, and the port to listen on.
+    ///
+    /// # Errors
+    /// The reason why it must not start, and what to do.
+    pub async fn build(settings: Settings) -> anyhow::Result<Self> {
+        let listen = settings.http.listen;
+        let listener =
+            TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+        let service = Arc::new(Service::start(&settings).await?);
+        Ok(Self { service, listener, settings })
+    }
+
+    /// The address that it listens on.
+    ///
+    /// # Errors
+    /// Where the system does not know it.
+    pub fn address(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.listener.local_addr()?)
+    }
+
+    /// Answers requests until `signal` resolves; then takes no more and finishes those that are held.
+    ///
+    /// # Errors
+    /// Where the server fails, or something could not be finished in time.
+    pub async fn run_until_stopped(self, signal: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
+        let Self { service, listener, settings } = self;
+        let time = settings.http.stop_timeout;
+        let routes = http::routes(&service, settings.http.clone());
+        let acceptor = Acceptor::new(listener)?;
+        let server =
+            Server::new_with_acceptor(acceptor).idle_timeout(settings.http.head_timeout.max(http::IDLE_MIN));
+        let served = server.run_with_graceful_shutdown(routes, signal, Some(time)).await;
+        let stopped = service.stop(time).await;
+        served.context("the server failed")?;
+        stopped
+    }
+}

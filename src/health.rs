@@ -1,0 +1,89 @@
+//! What the service depends on, whether it is up, and since when.
+
+use crate::service::Service;
+use jiff::Timestamp;
+use refold_domain::receipt::log_digits;
+use refold_projections::progress::{Condition, State};
+use refold_projections::store::Wanted;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long a dependency may take to answer before it counts as down.
+const PROBE_WAIT: Duration = Duration::from_secs(2);
+
+/// Something that the service depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dependency {
+    /// What it is.
+    pub name: String,
+    /// Whether it is up.
+    pub up: bool,
+    /// Since when it is, as far as this process has looked.
+    pub since: Timestamp,
+    /// What is wrong and what to do, if anything is; also of what is up but has lost something.
+    pub problem: Option<String>,
+}
+
+/// Remembers since when each dependency is up or down.
+#[derive(Debug, Default)]
+pub struct Health(Mutex<BTreeMap<String, (bool, Timestamp)>>);
+
+impl Health {
+    /// Looks at everything.
+    pub async fn dependencies(&self, service: &Service) -> Vec<Dependency> {
+        let log = timeout(PROBE_WAIT, service.log.bounds(0)).await;
+        let log = match log {
+            Ok(Ok(_)) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some("it does not answer in time".to_owned()),
+        };
+        let store = timeout(PROBE_WAIT, service.store.load(0, Wanted::new())).await;
+        let store = match store {
+            Ok(Ok(_)) => None,
+            Ok(Err(error)) => Some(format!("{error:#}")),
+            Err(_) => Some("it does not answer in time".to_owned()),
+        };
+        let mut all = vec![self.probed("log", log), self.probed("store", store)];
+        for partition in 0..service.progress.partitions() {
+            all.push(of_partition(partition, &service.progress.state(partition), service));
+        }
+        all
+    }
+
+    fn probed(&self, name: &str, problem: Option<String>) -> Dependency {
+        let up = problem.is_none();
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = known.entry(name.to_owned()).or_insert_with(|| (up, Timestamp::now()));
+        if state.0 != up {
+            *state = (up, Timestamp::now());
+        }
+        Dependency { name: name.to_owned(), up, since: state.1, problem }
+    }
+}
+
+fn of_partition(partition: u32, state: &State, service: &Service) -> Dependency {
+    let lost = state.head.as_ref().map_or(0, |head| head.seen.gaps);
+    let (up, problem) = match &state.condition {
+        Condition::Stopped { reason, remedy } => (false, Some(format!("{reason}; {remedy}"))),
+        Condition::Retrying(reason) => (false, Some(reason.clone())),
+        Condition::Starting => (false, Some("it has not read the log yet".to_owned())),
+        Condition::Running => match &state.head {
+            Some(head) if !head.is_caught_up() => (false, Some(folding(head.position.offset, head.target))),
+            _ if lost > 0 => (
+                true,
+                Some(format!(
+                    "the log {} lost acknowledged commits {lost} times",
+                    log_digits(service.progress.log())
+                )),
+            ),
+            _ => (true, None),
+        },
+    };
+    Dependency { name: format!("partition {partition}"), up, since: state.since, problem }
+}
+
+fn folding(offset: u64, target: u64) -> String {
+    format!("it is being folded from the start of the log: at offset {offset} of {target}")
+}

@@ -1,0 +1,183 @@
+//! The headers that mean something here, read strictly: what cannot be read is refused, never ignored.
+
+use super::problem::Problem;
+use poem::Request;
+use refold_domain::decision::Expected;
+use refold_domain::receipt::Receipt;
+use std::time::Duration;
+
+/// The header that a command's receipt stands in, and that queries bring back.
+pub const RECEIPT: &str = "Refold-Receipt";
+/// The header that says how far the views had come.
+pub const POSITION: &str = "Refold-Position";
+/// How many characters an idempotency key may have.
+const KEY_CHARS_MAX: usize = 255;
+/// How many receipts a query may bring.
+const RECEIPTS_MAX: usize = 1_024;
+/// How many versions If-Match may list.
+const VERSIONS_MAX: usize = 64;
+/// How long a query waits for its receipts unless told otherwise.
+const WAIT_DEFAULT: Duration = Duration::from_secs(2);
+/// How long a query waits for its receipts at most.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// The idempotency key, if there is one.
+///
+/// # Errors
+/// Where it is given twice, empty, too long or not printable ASCII: ignoring it would count a repeat twice.
+pub fn idempotency_key(request: &Request) -> Result<Option<String>, Problem> {
+    const NAME: &str = "Idempotency-Key";
+    let Some(key) = single(request, NAME)? else {
+        return Ok(None);
+    };
+    if key.is_empty() || key.len() > KEY_CHARS_MAX {
+        return Err(Problem::parameter(NAME, format!("must have 1 to {KEY_CHARS_MAX} characters")));
+    }
+    Ok(Some(key.to_owned()))
+}
+
+/// The versions that `If-Match` accepts.
+///
+/// # Errors
+/// 428 where it is missing, 400 where it cannot be read. A tag that is not ours matches nothing.
+pub fn if_match(request: &Request) -> Result<Expected, Problem> {
+    const NAME: &str = "If-Match";
+    let text = single(request, NAME)?.ok_or_else(Problem::precondition_required)?.trim();
+    if text == "*" {
+        return Ok(Expected::Any);
+    }
+    let tags: Vec<&str> = text.split(',').map(str::trim).collect();
+    let is_tag = |tag: &&str| {
+        let quoted = tag.strip_prefix("W/").unwrap_or(tag);
+        quoted.len() >= 2 && quoted.starts_with('"') && quoted.ends_with('"')
+    };
+    if tags.len() > VERSIONS_MAX || !tags.iter().all(is_tag) {
+        return Err(Problem::parameter(NAME, "must be * or ETags in quotes, such as \"3\""));
+    }
+    // Weak tags never match here (RFC 9110, 13.1.1), nor do tags that no answer ever carried.
+    let version = |tag: &str| tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok();
+    Ok(Expected::OneOf(tags.into_iter().filter_map(version).collect()))
+}
+
+/// The tag of a version.
+pub fn etag(version: u64) -> String {
+    format!("\"{version}\"")
+}
+
+/// The W3C trace context, if there is a sound one; another is ignored, as its standard asks.
+pub fn traceparent(request: &Request) -> Option<String> {
+    let text = request.headers().get("traceparent")?.to_str().ok()?;
+    let lengths = [2, 32, 16, 2];
+    let parts: Vec<&str> = text.split('-').collect();
+    let is_hex = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    let fits = parts.len() == lengths.len()
+        && parts.iter().zip(lengths).all(|(part, length)| part.len() == length && is_hex(part));
+    fits.then(|| text.to_owned())
+}
+
+/// The receipts that a query waits for.
+///
+/// # Errors
+/// Where one is malformed, or names a partition that the log does not have.
+pub fn receipts(request: &Request, partitions: u32) -> Result<Vec<Receipt>, Problem> {
+    let wrong = |reason: String| Problem::parameter(RECEIPT, reason);
+    let mut receipts = Vec::new();
+    for value in request.headers().get_all(RECEIPT) {
+        let text = value.to_str().map_err(|_| wrong("must be ASCII".into()))?;
+        for part in text.split(',').map(str::trim) {
+            let receipt: Receipt = part.parse().map_err(wrong)?;
+            if receipt.partition >= partitions {
+                return Err(wrong(format!("{part:?} names a partition that the log does not have")));
+            }
+            receipts.push(receipt);
+        }
+    }
+    if receipts.len() > RECEIPTS_MAX {
+        return Err(wrong(format!("must be at most {RECEIPTS_MAX}")));
+    }
+    Ok(receipts)
+}
+
+/// How long a query may wait: `Prefer: wait=SECONDS` (RFC 7240). A preference that cannot be met is ignored.
+pub fn wait(request: &Request) -> Duration {
+    let preferences = request.headers().get_all("Prefer").iter().filter_map(|value| value.to_str().ok());
+    let seconds = preferences.flat_map(|text| text.split(',')).find_map(|part| {
+        let (name, value) = part.split_once('=')?;
+        name.trim()
+            .eq_ignore_ascii_case("wait")
+            .then(|| value.trim().trim_matches('"').parse().ok())
+            .flatten()
+    });
+    seconds.map_or(WAIT_DEFAULT, Duration::from_secs).min(WAIT_MAX)
+}
+
+fn single<'r>(request: &'r Request, name: &str) -> Result<Option<&'r str>, Problem> {
+    let mut values = request.headers().get_all(name).iter();
+    let (first, second) = (values.next(), values.next());
+    if second.is_some() {
+        return Err(Problem::parameter(name, "must be given once"));
+    }
+    let text = first.map(|value| value.to_str()).transpose();
+    text.map_err(|_| Problem::parameter(name, "must be printable ASCII"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(name: &str, values: &[&[u8]]) -> Request {
+        let mut builder = Request::builder();
+        for value in values {
+            builder = builder.header(name, poem::http::HeaderValue::from_bytes(value).unwrap());
+        }
+        builder.finish()
+    }
+
+    #[test]
+    fn a_key_is_read_or_refused_but_never_ignored() {
+        let read = |values: &[&[u8]]| idempotency_key(&with("Idempotency-Key", values));
+        assert_eq!(read(&[]), Ok(None));
+        assert_eq!(read(&[b"k 1"]), Ok(Some("k 1".into())));
+        for bad in [&[b"".as_slice()][..], &[b"a", b"b"], &[b"\xff"], &[&[b'x'; 256]]] {
+            assert!(read(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn if_match_takes_every_form_of_the_standard() {
+        let read = |value: &[u8]| if_match(&with("If-Match", &[value]));
+        assert_eq!(read(b"*"), Ok(Expected::Any));
+        assert_eq!(read(b"\"3\""), Ok(Expected::OneOf(vec![3])));
+        assert_eq!(read(b"\"3\", \"5\""), Ok(Expected::OneOf(vec![3, 5])));
+        assert_eq!(read(b"W/\"3\", \"x\""), Ok(Expected::OneOf(vec![])));
+        for bad in [b"3".as_slice(), b"\"3", b"", b"\"", b"\"1\",,"] {
+            assert!(read(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(if_match(&with("If-Match", &[])), Err(Problem::precondition_required()));
+    }
+
+    #[test]
+    fn a_trace_is_passed_on_only_if_it_is_one() {
+        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(traceparent(&with("traceparent", &[good.as_bytes()])).as_deref(), Some(good));
+        assert_eq!(traceparent(&with("traceparent", &[b"00-xyz"])), None);
+    }
+
+    #[test]
+    fn waiting_has_a_default_and_a_bound() {
+        let wait = |value: &[u8]| wait(&with("Prefer", &[value])).as_secs();
+        assert_eq!(wait(b"wait=5"), 5);
+        assert_eq!(wait(b"respond-async, wait=7"), 7);
+        assert_eq!(wait(b"wait=3000"), 30);
+        assert_eq!(wait(b"wait=soon"), 2);
+    }
+
+    #[test]
+    fn receipts_come_in_lists() {
+        let id = uuid::Uuid::from_u128(5);
+        let text = format!("1.{id}.2.3, 0.{id}.4.5");
+        assert_eq!(receipts(&with(RECEIPT, &[text.as_bytes()]), 2).unwrap().len(), 2);
+        assert!(receipts(&with(RECEIPT, &[text.as_bytes()]), 1).is_err());
+        assert!(receipts(&with(RECEIPT, &[b"1"]), 2).is_err());
+    }
+}

@@ -1,0 +1,327 @@
+//! Introductions: made, revised, withdrawn, and read, each change guarded by the version that the client knows.
+
+use super::Tag;
+use super::body::{Body, Parse};
+use super::headers::{etag, if_match};
+use super::problem::{Changing, Commanding, Failure, Finding, Problem, Querying};
+use super::reading::{PAGE_MAX, page, wait_for_receipts};
+use super::recording::{Call, data};
+use crate::commands::{Recorded, Streams};
+use crate::service::Service;
+use anyhow::Context;
+use poem::Request;
+use poem_openapi::param::{Header, Path, Query as Parameter};
+use poem_openapi::payload::Json;
+use poem_openapi::{ApiResponse, Object, OpenApi};
+use refold_domain::decision::{Decision, Rejection};
+use refold_domain::introductions::{self, Command, State};
+use refold_domain::validation::FieldError;
+use refold_projections::query::{self, QueryError, Reached};
+use refold_projections::view::Query;
+use serde::Deserialize;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// The routes of the introductions.
+pub struct Introductions(pub Arc<Service>);
+
+/// What somebody says of themselves.
+#[derive(Debug, Object)]
+pub struct Introduction {
+    /// Who it is
+    #[oai(validator(min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$"))]
+    name: String,
+    /// What they have to say
+    #[oai(validator(
+        min_length = 1,
+        max_length = 10000,
+        pattern = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
+    ))]
+    message: String,
+    /// Where to write to: an e-mail address
+    #[oai(validator(
+        min_length = 3,
+        max_length = 254,
+        pattern = r"^[A-Za-z0-9._+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$"
+    ))]
+    email: Option<String>,
+    /// Where to read more: URLs with http or https
+    #[oai(validator(max_items = 20))]
+    links: Option<Vec<String>>,
+}
+
+/// An introduction as it stands.
+#[derive(Debug, Object, Deserialize)]
+struct Introduced {
+    /// Its id
+    id: String,
+    /// How many commands changed it, its making included
+    version: u64,
+    /// Who it is
+    name: String,
+    /// What they have to say
+    message: String,
+    /// Where to write to
+    #[oai(skip_serializing_if_is_none)]
+    email: Option<String>,
+    /// Where to read more
+    #[oai(skip_serializing_if_is_none)]
+    links: Option<Vec<String>>,
+}
+
+/// A page of introductions.
+#[derive(Debug, Object)]
+struct Page {
+    /// The introductions, by id
+    data: Vec<Introduced>,
+    /// The cursor of the next page, if there is one
+    next: Option<String>,
+}
+
+/// Something that happened to an introduction.
+#[derive(Debug, Object, Deserialize)]
+struct Happened {
+    /// The event's id
+    id: String,
+    /// When it was recorded
+    time: String,
+    /// What happened
+    #[oai(rename = "type")]
+    #[serde(rename = "type")]
+    kind: String,
+    /// The introduction after it
+    data: Value,
+}
+
+#[derive(ApiResponse)]
+enum Made {
+    /// It is recorded
+    #[oai(status = 201)]
+    Created(
+        Json<Introduced>,
+        #[oai(header = "Refold-Receipt")] String,
+        #[oai(header = "ETag")] String,
+        #[oai(header = "Location")] String,
+    ),
+}
+
+#[derive(ApiResponse)]
+enum Revised {
+    /// It is replaced
+    #[oai(status = 200)]
+    Done(Json<Introduced>, #[oai(header = "Refold-Receipt")] String, #[oai(header = "ETag")] String),
+}
+
+#[derive(ApiResponse)]
+enum Withdrawn {
+    /// It is withdrawn
+    #[oai(status = 204)]
+    Done(#[oai(header = "Refold-Receipt")] String),
+}
+
+#[derive(ApiResponse)]
+enum Listed {
+    /// A page of introductions
+    #[oai(status = 200)]
+    Page(Json<Page>, #[oai(header = "Refold-Position")] String),
+}
+
+#[derive(ApiResponse)]
+enum Found {
+    /// The introduction as it stands
+    #[oai(status = 200)]
+    Introduction(Json<Introduced>, #[oai(header = "Refold-Position")] String, #[oai(header = "ETag")] String),
+}
+
+#[derive(ApiResponse)]
+enum History {
+    /// What happened, the oldest first
+    #[oai(status = 200)]
+    Events(Json<Vec<Happened>>, #[oai(header = "Refold-Position")] String),
+}
+
+impl Parse for introductions::Introduction {
+    type Schema = Introduction;
+
+    fn parse(body: &Value) -> Result<Self, Vec<FieldError>> {
+        Self::parse(body)
+    }
+}
+
+#[OpenApi(tag = "Tag::Introductions")]
+impl Introductions {
+    /// Introduce somebody
+    #[oai(path = "/introductions", method = "post")]
+    async fn introduce(
+        &self,
+        request: &Request,
+        Body(introduction): Body<introductions::Introduction>,
+        /// Makes a repeat answer what the first request did
+        #[oai(name = "Idempotency-Key", validator(min_length = 1, max_length = 255, pattern = "^[ -~]*$"))]
+        _key: Header<Option<String>>,
+    ) -> Result<Made, Failure<Commanding>> {
+        let call = Call::of(request, "POST /introductions")?;
+        let id = call.new_id().to_string();
+        let recorded = self.execute(call, &id, &Command::Introduce(introduction)).await?;
+        let introduced: Introduced = data(&recorded)?;
+        let (etag, location) = (etag(introduced.version), format!("/introductions/{}", introduced.id));
+        Ok(Made::Created(Json(introduced), recorded.receipt.to_string(), etag, location))
+    }
+
+    /// All introductions that are not withdrawn
+    #[oai(path = "/introductions", method = "get")]
+    async fn list(
+        &self,
+        request: &Request,
+        /// How many introductions to answer
+        #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
+        limit: Parameter<Option<u32>>,
+        /// Where to go on: `next` of the last page
+        cursor: Parameter<Option<String>>,
+        /// Waits until the commands of these receipts can be seen
+        #[oai(name = "Refold-Receipt")]
+        _receipts: Header<Option<String>>,
+        /// How long to wait for them: `wait=SECONDS`, 2 unless said, at most 30
+        #[oai(name = "Prefer")]
+        _prefer: Header<Option<String>>,
+    ) -> Result<Listed, Failure<Querying>> {
+        let reached = wait_for_receipts(&self.0, request).await?;
+        let found =
+            self.0.page("introductions", &page(Query::default(), cursor.0, limit.0), &reached).await?;
+        let position = found.position.to_string();
+        let data = found.data.into_iter().map(introduced).collect::<Result<_, QueryError>>()?;
+        Ok(Listed::Page(Json(Page { data, next: found.next }), position))
+    }
+
+    /// One introduction
+    #[oai(path = "/introductions/:id", method = "get")]
+    async fn find(
+        &self,
+        request: &Request,
+        /// Its id
+        id: Path<String>,
+        /// Waits until the commands of these receipts can be seen
+        #[oai(name = "Refold-Receipt")]
+        _receipts: Header<Option<String>>,
+        /// How long to wait for them: `wait=SECONDS`, 2 unless said, at most 30
+        #[oai(name = "Prefer")]
+        _prefer: Header<Option<String>>,
+    ) -> Result<Found, Failure<Finding>> {
+        let reached = wait_for_receipts(&self.0, request).await?;
+        let by = [("key".to_owned(), id.0.clone())].into();
+        let one = query::Request { query: Query { by, ..Query::default() }, cursor: None, limit: 1 };
+        let found = self.0.page("introductions", &one, &reached).await?;
+        let position = found.position.to_string();
+        let Some(row) = found.data.into_iter().next() else {
+            return Err(self.absent(&id.0, &reached).await?.into());
+        };
+        let introduction = introduced(row)?;
+        let etag = etag(introduction.version);
+        Ok(Found::Introduction(Json(introduction), position, etag))
+    }
+
+    /// What happened to an introduction
+    #[oai(path = "/introductions/:id/history", method = "get")]
+    async fn history(
+        &self,
+        request: &Request,
+        /// Its id
+        id: Path<String>,
+        /// Waits until the commands of these receipts can be seen
+        #[oai(name = "Refold-Receipt")]
+        _receipts: Header<Option<String>>,
+        /// How long to wait for them: `wait=SECONDS`, 2 unless said, at most 30
+        #[oai(name = "Prefer")]
+        _prefer: Header<Option<String>>,
+    ) -> Result<History, Failure<Finding>> {
+        let reached = wait_for_receipts(&self.0, request).await?;
+        let found = self.happened(&id.0, &reached).await?;
+        let position = found.position.to_string();
+        if found.data.is_empty() {
+            return Err(Problem::not_found(format!("there is no introduction {}", id.0)).into());
+        }
+        let events = found.data.into_iter().map(serde_json::from_value).collect::<Result<_, _>>();
+        let events = events.context("a row of the view introduction_history").map_err(QueryError::Failed)?;
+        Ok(History::Events(Json(events), position))
+    }
+
+    /// Replace an introduction's text
+    #[oai(path = "/introductions/:id", method = "put")]
+    async fn revise(
+        &self,
+        request: &Request,
+        /// Its id
+        id: Path<String>,
+        Body(introduction): Body<introductions::Introduction>,
+        /// The ETag of the version that you know
+        #[oai(name = "If-Match")]
+        _if_match: Header<Option<String>>,
+        /// Makes a repeat answer what the first request did
+        #[oai(name = "Idempotency-Key", validator(min_length = 1, max_length = 255, pattern = "^[ -~]*$"))]
+        _key: Header<Option<String>>,
+    ) -> Result<Revised, Failure<Changing>> {
+        let expected = if_match(request)?;
+        let call = Call::of(request, format!("PUT /introductions/{}", id.0))?;
+        let recorded = self.execute(call, &id.0, &Command::Revise(expected, introduction)).await?;
+        let introduced: Introduced = data(&recorded)?;
+        let etag = etag(introduced.version);
+        Ok(Revised::Done(Json(introduced), recorded.receipt.to_string(), etag))
+    }
+
+    /// Withdraw an introduction
+    #[oai(path = "/introductions/:id", method = "delete")]
+    async fn withdraw(
+        &self,
+        request: &Request,
+        /// Its id
+        id: Path<String>,
+        /// The ETag of the version that you know
+        #[oai(name = "If-Match")]
+        _if_match: Header<Option<String>>,
+        /// Makes a repeat answer what the first request did
+        #[oai(name = "Idempotency-Key", validator(min_length = 1, max_length = 255, pattern = "^[ -~]*$"))]
+        _key: Header<Option<String>>,
+    ) -> Result<Withdrawn, Failure<Changing>> {
+        let expected = if_match(request)?;
+        let call = Call::of(request, format!("DELETE /introductions/{}", id.0))?;
+        let recorded = self.execute(call, &id.0, &Command::Withdraw(expected)).await?;
+        Ok(Withdrawn::Done(recorded.receipt.to_string()))
+    }
+}
+
+impl Introductions {
+    async fn execute(&self, call: Call, id: &str, command: &Command) -> Result<Recorded, Problem> {
+        let stream = introductions::stream(id);
+        let request = call.request(id.to_owned(), command, vec![stream.clone()]);
+        let decide = |streams: &Streams| decide(id, streams, &stream, command);
+        Ok(self.0.commands.execute(&request, decide).await?)
+    }
+
+    /// Why an introduction is not in the view: it never was, or it was withdrawn.
+    async fn absent(&self, id: &str, reached: &Reached) -> Result<Problem, QueryError> {
+        let happened = self.happened(id, reached).await?;
+        Ok(if happened.data.is_empty() {
+            Problem::not_found(format!("there is no introduction {id}"))
+        } else {
+            Problem::gone(format!("introduction {id} was withdrawn"))
+        })
+    }
+
+    async fn happened(&self, id: &str, reached: &Reached) -> Result<query::Page, QueryError> {
+        let by = [("id".to_owned(), id.to_owned())].into();
+        let query = Query { by, oldest_first: true, ..Query::default() };
+        self.0.page("introduction_history", &page(query, None, Some(PAGE_MAX)), reached).await
+    }
+}
+
+fn decide(id: &str, streams: &Streams, stream: &str, command: &Command) -> Result<Decision, Rejection> {
+    let entry = streams.get(stream);
+    let state: Option<State> = entry
+        .and_then(|entry| entry.state.as_deref())
+        .map(|state| serde_json::from_str(state).expect("the projector wrote what the domain made"));
+    introductions::decide(id, entry.map_or(0, |entry| entry.at), state.as_ref(), command)
+}
+
+fn introduced(mut row: Value) -> Result<Introduced, QueryError> {
+    Ok(serde_json::from_value(row["data"].take()).context("an entry of the view introductions")?)
+}

@@ -1,0 +1,68 @@
+//! The HTTP surface: one file a system, and what they share.
+//!
+//! A request comes in through the [`acceptor`], is read by [`body`] and [`headers`], handled by its system, and
+//! answered with an object or a [`problem`]. [`reading`] is what all queries do first and last.
+
+pub mod acceptor;
+pub mod admission;
+pub mod body;
+pub mod foods;
+pub mod headers;
+pub mod introductions;
+pub mod measure;
+pub mod operations;
+pub mod problem;
+pub mod purchases;
+pub mod reading;
+pub mod recording;
+pub mod views;
+
+use crate::service::Service;
+use crate::settings;
+use poem::middleware::{NormalizePath, TrailingSlash};
+use poem::{Endpoint, EndpointExt, Route};
+use poem_openapi::{OpenApiService, Tags};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a connection may be idle at least: longer than any query waits.
+pub const IDLE_MIN: Duration = Duration::from_secs(40);
+
+/// The parts of the OpenAPI document.
+#[derive(Debug, Tags)]
+pub enum Tag {
+    /// Somebody introduces themselves, may revise what they said, and may withdraw it.
+    Introductions,
+    /// Somebody ate something.
+    Foods,
+    /// Ice cream was bought.
+    Purchases,
+    /// Every projection's view, whoever defined it.
+    Views,
+    /// How the service is doing.
+    Operations,
+}
+
+/// Everything that is served.
+pub fn routes(service: &Arc<Service>, limits: settings::Http) -> impl Endpoint + use<> {
+    let apis = (
+        foods::Foods(Arc::clone(service)),
+        purchases::Purchases(Arc::clone(service)),
+        introductions::Introductions(Arc::clone(service)),
+        views::Views(Arc::clone(service)),
+        operations::Operations(Arc::clone(service)),
+    );
+    let api = OpenApiService::new(apis, "Refold", env!("CARGO_PKG_VERSION"))
+        .description("Commands in, one log, read models out. Every POST, PUT and DELETE answers with a receipt; a query that brings it back sees what was written.");
+    let document = api.spec_endpoint();
+    let ui = api.swagger_ui();
+    Route::new()
+        .nest("/", api)
+        .at("/openapi.json", document)
+        .nest("/docs", ui)
+        .with(NormalizePath::new(TrailingSlash::Trim))
+        .with(admission::Admission::new(limits.requests_max))
+        .data(Arc::new(limits))
+        .catch_all_error(|error| async { problem::of_error(error) })
+        .with(measure::Measure)
+}

@@ -1,0 +1,76 @@
+//! How the service is doing: for load balancers, operators and Prometheus.
+
+use super::Tag;
+use crate::health::Dependency;
+use crate::service::Service;
+use crate::telemetry;
+use poem_openapi::payload::{Json, PlainText};
+use poem_openapi::{ApiResponse, Object, OpenApi};
+use std::sync::Arc;
+
+/// The routes for whoever runs the service.
+pub struct Operations(pub Arc<Service>);
+
+/// Whether the service can do its work.
+#[derive(Debug, Object)]
+struct Readiness {
+    /// Whether everything is up
+    ready: bool,
+    /// What it depends on
+    dependencies: Vec<State>,
+}
+
+/// How something that the service depends on is doing.
+#[derive(Debug, Object)]
+struct State {
+    /// What it is
+    name: String,
+    /// Whether it is up
+    up: bool,
+    /// Since when
+    since: String,
+    /// What is wrong and what to do, if anything is
+    #[oai(skip_serializing_if_is_none)]
+    problem: Option<String>,
+}
+
+#[derive(ApiResponse)]
+enum Ready {
+    /// Everything is up
+    #[oai(status = 200)]
+    Yes(Json<Readiness>),
+    /// Something is down
+    #[oai(status = 503)]
+    No(Json<Readiness>),
+}
+
+#[OpenApi(tag = "Tag::Operations")]
+impl Operations {
+    /// Is the process alive?
+    #[oai(path = "/healthz", method = "get")]
+    async fn health(&self) -> Json<String> {
+        Json("ok".to_owned())
+    }
+
+    /// Can it do its work?
+    #[oai(path = "/readyz", method = "get")]
+    async fn readiness(&self) -> Ready {
+        let dependencies = self.0.health.dependencies(&self.0).await;
+        let ready = dependencies.iter().all(|dependency| dependency.up);
+        let readiness =
+            Readiness { ready, dependencies: dependencies.into_iter().map(State::from).collect() };
+        if ready { Ready::Yes(Json(readiness)) } else { Ready::No(Json(readiness)) }
+    }
+
+    /// Figures for Prometheus
+    #[oai(path = "/metrics", method = "get")]
+    async fn metrics(&self) -> PlainText<String> {
+        PlainText(telemetry::metrics(&self.0).await)
+    }
+}
+
+impl From<Dependency> for State {
+    fn from(Dependency { name, up, since, problem }: Dependency) -> Self {
+        Self { name, up, since: since.to_string(), problem }
+    }
+}

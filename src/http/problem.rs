@@ -1,0 +1,387 @@
+//! Every error answer: a problem (RFC 9457) with a stable type, a sentence for people, and what to do.
+
+use crate::commands::CommandError;
+use poem::http::{StatusCode, header};
+use poem::{IntoResponse, Response};
+use poem_openapi::error::{ContentTypeError, ParseParamError, ParsePathError};
+use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, Registry};
+use poem_openapi::types::Type;
+use poem_openapi::{ApiResponse, Object};
+use refold_domain::decision::Rejection;
+use refold_domain::validation::FieldError;
+use refold_projections::query::QueryError;
+use std::marker::PhantomData;
+
+/// The content type of problems.
+pub const CONTENT_TYPE: &str = "application/problem+json";
+/// After how many seconds a client may try again.
+const RETRY_AFTER_SECONDS: u32 = 1;
+
+/// An error answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    status: StatusCode,
+    slug: &'static str,
+    title: &'static str,
+    detail: String,
+    errors: Vec<FieldError>,
+    retry_after: Option<u32>,
+}
+
+/// An error: what went wrong and what to do about it (RFC 9457).
+#[derive(Debug, Object)]
+#[oai(rename = "Problem")]
+struct Body {
+    /// A stable name of the kind of problem, such as `urn:refold:problem:validation`
+    #[oai(rename = "type")]
+    kind: String,
+    /// The kind of problem in words
+    title: String,
+    /// The HTTP status
+    status: u16,
+    /// What went wrong this time
+    detail: String,
+    /// Every bad field
+    #[oai(skip_serializing_if_is_none)]
+    errors: Option<Vec<BadField>>,
+}
+
+/// A field that is wrong.
+#[derive(Debug, Object)]
+struct BadField {
+    /// The field, with the way to it: `scoops[2].price`; empty for the body as a whole
+    field: String,
+    /// What it must be
+    reason: String,
+}
+
+impl Problem {
+    fn new(status: StatusCode, slug: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, slug, title, detail: detail.into(), errors: Vec::new(), retry_after: None }
+    }
+
+    /// The body is no JSON.
+    pub fn syntax(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "syntax", "The body cannot be read", detail)
+    }
+
+    /// A parameter or a header is wrong.
+    pub fn parameter(name: &str, reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        let detail = format!("{name}: {reason}");
+        let errors = vec![FieldError { field: name.to_owned(), reason }];
+        Self { errors, ..Self::new(StatusCode::BAD_REQUEST, "parameter", "A parameter is wrong", detail) }
+    }
+
+    /// The body is JSON, but not what is asked for.
+    pub fn validation(errors: Vec<FieldError>) -> Self {
+        let fields: Vec<_> =
+            errors.iter().map(|error| format!("{}: {}", error.field, error.reason)).collect();
+        let detail = fields.join("; ");
+        let title = "The body does not fit";
+        Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation", title, detail) }
+    }
+
+    /// The body is too large.
+    pub fn too_large(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large", detail)
+    }
+
+    /// The body did not come in time.
+    pub fn too_slow() -> Self {
+        let detail = "the body did not come in time; nothing was recorded";
+        Self::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "The body came too slowly", detail)
+    }
+
+    /// There is no such thing.
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such thing", detail)
+    }
+
+    /// There was such a thing.
+    pub fn gone(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::GONE, "gone", "It was withdrawn", detail)
+    }
+
+    /// The request must say which version it wants to change.
+    pub fn precondition_required() -> Self {
+        let detail =
+            "send the ETag of what you have read as If-Match, so that nobody's change is overwritten";
+        Self::new(StatusCode::PRECONDITION_REQUIRED, "precondition-required", "If-Match is missing", detail)
+    }
+
+    /// Try again later; nothing was changed.
+    pub fn unavailable(slug: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, slug, title, detail);
+        Self { retry_after: Some(RETRY_AFTER_SECONDS), ..problem }
+    }
+
+    /// Something is broken here.
+    pub fn internal(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something is broken here", detail)
+    }
+
+    /// The broker lost what it had acknowledged.
+    pub fn lost(detail: impl Into<String>) -> Self {
+        let title = "The broker lost what it had acknowledged";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "lost-by-broker", title, detail)
+    }
+
+    fn body(&self) -> serde_json::Value {
+        let mut body = serde_json::json!({
+            "type": format!("urn:refold:problem:{}", self.slug),
+            "title": self.title,
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+        });
+        if !self.errors.is_empty() {
+            body["errors"] = serde_json::json!(self.errors);
+        }
+        body
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response =
+            Response::builder().status(self.status).content_type(CONTENT_TYPE).body(self.body().to_string());
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}
+
+impl From<Problem> for poem::Error {
+    fn from(problem: Problem) -> Self {
+        Self::from_response(problem.into_response())
+    }
+}
+
+/// What poem and poem-openapi answer by themselves, in the form of all other errors.
+pub fn of_error(error: poem::Error) -> Response {
+    if error.is_from_response() {
+        return error.into_response();
+    }
+    if let Some(error) = error.downcast_ref::<ParseParamError>() {
+        return Problem::parameter(error.name, error.reason.clone()).into_response();
+    }
+    if let Some(error) = error.downcast_ref::<ParsePathError>() {
+        return Problem::parameter(error.name, error.reason.clone()).into_response();
+    }
+    if error.downcast_ref::<ContentTypeError>().is_some() {
+        let detail = "send the body with Content-Type: application/json";
+        let title = "The content type is not supported";
+        return Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type", title, detail)
+            .into_response();
+    }
+    match error.status() {
+        StatusCode::NOT_FOUND => {
+            Problem::not_found("there is nothing at this path; see /docs").into_response()
+        }
+        StatusCode::METHOD_NOT_ALLOWED => {
+            let detail = "this path does not take this method; see /docs";
+            let title = "The method is not allowed";
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method", title, detail).into_response()
+        }
+        status if status.is_client_error() => {
+            Problem::new(status, "bad-request", "The request is wrong", error.to_string()).into_response()
+        }
+        _ => {
+            tracing::error!(%error, "a request failed");
+            Problem::internal("the log of this service says more").into_response()
+        }
+    }
+}
+
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::NotFound(reason) => Self::not_found(reason),
+            Rejection::Gone(reason) => Self::gone(reason),
+            Rejection::Stale(reason) => Self::new(
+                StatusCode::PRECONDITION_FAILED,
+                "stale",
+                "If-Match is not the present version",
+                reason,
+            ),
+            Rejection::Conflict(reason) => {
+                Self::new(StatusCode::CONFLICT, "conflict", "It clashes with what is recorded", reason)
+            }
+        }
+    }
+}
+
+impl From<CommandError> for Problem {
+    fn from(error: CommandError) -> Self {
+        let detail = error.to_string();
+        match error {
+            CommandError::Rejected(rejection) => rejection.into(),
+            CommandError::KeyReused => {
+                let title = "The Idempotency-Key was used for another command";
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "key-reused", title, detail)
+            }
+            CommandError::TooLarge(_) => Self::too_large(detail),
+            CommandError::Overloaded(_) => {
+                Self::unavailable("overloaded", "Too many commands are waiting", detail)
+            }
+            CommandError::NotRecorded(_) => {
+                Self::unavailable("not-recorded", "The command was not recorded", detail)
+            }
+            CommandError::OutcomeUnknown(_) => Self::unavailable(
+                "outcome-unknown",
+                "Nobody knows yet whether the command counts",
+                format!(
+                    "{detail}; repeat it with the same Idempotency-Key, or with the id or If-Match that guards it: \
+                     without any of these a repeat may count twice"
+                ),
+            ),
+            CommandError::Behind(_) => Self::unavailable("behind", "The store has not caught up", detail),
+            CommandError::Contended => {
+                Self::new(StatusCode::CONFLICT, "contended", "Others were faster", detail)
+            }
+            CommandError::Lost(_) => Self::lost(detail),
+            CommandError::Failed(error) => {
+                tracing::error!("a command failed: {error:#}");
+                Self::unavailable("store", "The command could not be decided", detail)
+            }
+        }
+    }
+}
+
+impl From<QueryError> for Problem {
+    fn from(error: QueryError) -> Self {
+        let detail = error.to_string();
+        match error {
+            QueryError::Bad(reason) => {
+                Self::new(StatusCode::BAD_REQUEST, "parameter", "A parameter is wrong", reason)
+            }
+            QueryError::Folding { .. } => Self::unavailable("folding", "The view is being folded", detail),
+            QueryError::Broken { .. } => Self::unavailable("broken", "The view is broken", detail),
+            QueryError::Failed(error) => {
+                tracing::error!("a query failed: {error:#}");
+                Self::unavailable("store", "The store cannot be read", detail)
+            }
+        }
+    }
+}
+
+/// A problem as one of the answers that an operation declares.
+#[derive(Debug)]
+pub struct Failure<S>(Problem, PhantomData<S>);
+
+/// The statuses that an operation may fail with.
+pub trait Statuses: Send + Sync + 'static {
+    /// Each with its meaning.
+    const STATUSES: &'static [(u16, &'static str)];
+}
+
+/// Queries.
+#[derive(Debug)]
+pub struct Querying;
+
+impl Statuses for Querying {
+    const STATUSES: &'static [(u16, &'static str)] = &[
+        (400, "A parameter or header is wrong"),
+        (500, "The broker lost a commit that a receipt names, or something is broken"),
+        (503, "The view is not there yet, or a receipt is not folded in time"),
+    ];
+}
+
+/// Queries for one thing.
+#[derive(Debug)]
+pub struct Finding;
+
+impl Statuses for Finding {
+    const STATUSES: &'static [(u16, &'static str)] = &[
+        (400, "A parameter or header is wrong"),
+        (404, "There is no such thing"),
+        (410, "It was withdrawn"),
+        (500, "The broker lost a commit that a receipt names, or something is broken"),
+        (503, "The view is not there yet, or a receipt is not folded in time"),
+    ];
+}
+
+/// Commands.
+#[derive(Debug)]
+pub struct Commanding;
+
+impl Statuses for Commanding {
+    const STATUSES: &'static [(u16, &'static str)] = &[
+        (400, "The body is no JSON, or a header is wrong"),
+        (408, "The body came too slowly"),
+        (409, "It clashes with what is recorded"),
+        (413, "The body is too large"),
+        (415, "The body is not application/json"),
+        (422, "The body does not fit, or the Idempotency-Key was used for another command"),
+        (500, "The broker lost the command, or something is broken"),
+        (503, "Not recorded, or nobody knows yet: `type` says which"),
+    ];
+}
+
+/// Commands about one thing.
+#[derive(Debug)]
+pub struct Changing;
+
+impl Statuses for Changing {
+    const STATUSES: &'static [(u16, &'static str)] = &[
+        (400, "The body is no JSON, or a header is wrong"),
+        (404, "There is no such thing"),
+        (408, "The body came too slowly"),
+        (409, "Others were faster"),
+        (410, "It was withdrawn"),
+        (412, "If-Match is not the present version"),
+        (413, "The body is too large"),
+        (415, "The body is not application/json"),
+        (422, "The body does not fit, or the Idempotency-Key was used for another command"),
+        (428, "If-Match is missing"),
+        (500, "The broker lost the command, or something is broken"),
+        (503, "Not recorded, or nobody knows yet: `type` says which"),
+    ];
+}
+
+impl<S, E: Into<Problem>> From<E> for Failure<S> {
+    fn from(error: E) -> Self {
+        Self(error.into(), PhantomData)
+    }
+}
+
+impl<S> From<Failure<S>> for poem::Error {
+    fn from(failure: Failure<S>) -> Self {
+        failure.0.into()
+    }
+}
+
+impl<S: Send> IntoResponse for Failure<S> {
+    fn into_response(self) -> Response {
+        self.0.into_response()
+    }
+}
+
+impl<S: Statuses> ApiResponse for Failure<S> {
+    fn meta() -> MetaResponses {
+        let response = |&(status, description): &(u16, &'static str)| MetaResponse {
+            description,
+            status: Some(status),
+            status_range: None,
+            content: vec![MetaMediaType { content_type: CONTENT_TYPE, schema: Body::schema_ref() }],
+            headers: retry_after(status),
+        };
+        MetaResponses { responses: S::STATUSES.iter().map(response).collect() }
+    }
+
+    fn register(registry: &mut Registry) {
+        Body::register(registry);
+    }
+}
+
+fn retry_after(status: u16) -> Vec<MetaHeader> {
+    let header = MetaHeader {
+        name: "Retry-After".into(),
+        description: Some("Seconds after which to try again".into()),
+        required: false,
+        deprecated: false,
+        schema: u32::schema_ref(),
+    };
+    if status == StatusCode::SERVICE_UNAVAILABLE.as_u16() { vec![header] } else { Vec::new() }
+}

@@ -1,0 +1,194 @@
+//! Purchases: record one, once; and read those of a shop on a day.
+
+use super::Tag;
+use super::body::{Body, Parse};
+use super::problem::{Commanding, Failure, Problem, Querying};
+use super::reading::{page, wait_for_receipts};
+use super::recording::{Call, data};
+use crate::commands::Streams;
+use crate::service::Service;
+use anyhow::Context;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+use poem::Request;
+use poem_openapi::param::{Header, Path, Query as Parameter};
+use poem_openapi::payload::Json;
+use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
+use refold_domain::purchases;
+use refold_domain::validation::FieldError;
+use refold_projections::query::QueryError;
+use refold_projections::view::Query;
+use serde::Deserialize;
+use serde_json::Value;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// The routes of the ice-cream purchases.
+pub struct Purchases(pub Arc<Service>);
+
+/// A purchase.
+#[derive(Debug, Object, Deserialize)]
+pub struct Purchase {
+    /// The shop
+    shop_id: Uuid,
+    /// The purchase's own id; one id is one purchase
+    purchase_id: Uuid,
+    /// When it was made: RFC 3339, with a blank or a T, UTC without an offset
+    #[oai(validator(
+        pattern = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}(:?\d{2})?)?$"
+    ))]
+    timestamp: String,
+    /// What was bought
+    #[oai(validator(min_items = 1, max_items = 1000))]
+    scoops: Vec<Scoop>,
+}
+
+/// Scoops of one flavour.
+#[derive(Debug, Object, Deserialize)]
+pub struct Scoop {
+    /// The flavour
+    #[oai(rename = "type")]
+    #[serde(rename = "type")]
+    flavour: Flavour,
+    /// How many
+    #[oai(validator(minimum(value = "1"), maximum(value = "1000000")))]
+    quantity: i64,
+    /// The price of each in cents
+    #[oai(validator(minimum(value = "1"), maximum(value = "1000000000")))]
+    price: i64,
+}
+
+/// A flavour on sale.
+#[derive(Debug, Enum, Deserialize)]
+#[oai(rename_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
+pub enum Flavour {
+    /// Banana.
+    Banana,
+    /// Chocolate.
+    Chocolate,
+    /// Lemon.
+    Lemon,
+    /// Pistachio.
+    Pistachio,
+    /// Raspberry.
+    Raspberry,
+    /// Strawberry.
+    Strawberry,
+    /// Vanilla.
+    Vanilla,
+}
+
+#[derive(ApiResponse)]
+enum Bought {
+    /// It is recorded
+    #[oai(status = 201)]
+    Created(Json<Purchase>, #[oai(header = "Refold-Receipt")] String),
+    /// The very same purchase was recorded before
+    #[oai(status = 200)]
+    Known(Json<Purchase>, #[oai(header = "Refold-Receipt")] String),
+}
+
+#[derive(ApiResponse)]
+enum OfShop {
+    /// The shop's purchases of that day, the newest first
+    #[oai(status = 200)]
+    Page(
+        Json<Vec<Purchase>>,
+        #[oai(header = "Refold-Position")] String,
+        /// Where the next page is, if there is one: `<...>; rel="next"`
+        #[oai(header = "Link")]
+        Option<String>,
+    ),
+}
+
+impl Parse for purchases::Purchase {
+    type Schema = Purchase;
+
+    fn parse(body: &Value) -> Result<Self, Vec<FieldError>> {
+        Self::parse(body)
+    }
+}
+
+#[OpenApi(tag = "Tag::Purchases")]
+impl Purchases {
+    /// Record a purchase
+    ///
+    /// A purchase id is recorded once: the same purchase again is answered 200, another with its id 409.
+    #[oai(path = "/purchases", method = "post")]
+    async fn record(
+        &self,
+        request: &Request,
+        Body(purchase): Body<purchases::Purchase>,
+        /// Makes a repeat answer what the first request did
+        #[oai(name = "Idempotency-Key", validator(min_length = 1, max_length = 255, pattern = "^[ -~]*$"))]
+        _key: Header<Option<String>>,
+    ) -> Result<Bought, Failure<Commanding>> {
+        let call = Call::of(request, "POST /purchases")?;
+        let stream = purchase.stream();
+        let request = call.request(purchase.key(), &purchase, vec![stream.clone()]);
+        let decide = |streams: &Streams| {
+            let recorded = streams.get(&stream);
+            purchase.decide(recorded.and_then(|entry| entry.hash))
+        };
+        let recorded = self.0.commands.execute(&request, decide).await?;
+        let (shown, receipt) = (Json(data(&recorded)?), recorded.receipt.to_string());
+        let is_known = recorded.is_repeat && request.idempotency.is_none();
+        Ok(if is_known { Bought::Known(shown, receipt) } else { Bought::Created(shown, receipt) })
+    }
+
+    /// The purchases of a shop on a day
+    #[oai(path = "/purchases/:shop_id", method = "get")]
+    #[expect(clippy::too_many_arguments, reason = "each is a parameter of the request")]
+    async fn of_shop(
+        &self,
+        request: &Request,
+        /// The shop
+        shop_id: Path<Uuid>,
+        /// The day in UTC; today unless said
+        #[oai(validator(pattern = r"^\d{4}-\d{2}-\d{2}$"))]
+        date: Parameter<Option<String>>,
+        /// How many purchases to answer
+        #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
+        limit: Parameter<Option<u32>>,
+        /// Where to go on, from the `Link` of the last page
+        cursor: Parameter<Option<String>>,
+        /// Waits until the commands of these receipts can be seen
+        #[oai(name = "Refold-Receipt")]
+        _receipts: Header<Option<String>>,
+        /// How long to wait for them: `wait=SECONDS`, 2 unless said, at most 30
+        #[oai(name = "Prefer")]
+        _prefer: Header<Option<String>>,
+    ) -> Result<OfShop, Failure<Querying>> {
+        let reached = wait_for_receipts(&self.0, request).await?;
+        let day = day(date.0.as_deref())?;
+        let query = of_day(shop_id.0, day)?;
+        let page = self.0.page("purchases_by_day", &page(query, cursor.0, limit.0), &reached).await?;
+        let purchases = page.data.into_iter().map(purchase).collect::<Result<_, QueryError>>()?;
+        let link = page.next.map(|next| {
+            let limit = limit.0.map(|limit| format!("&limit={limit}")).unwrap_or_default();
+            format!("</purchases/{}?date={day}{limit}&cursor={next}>; rel=\"next\"", shop_id.0)
+        });
+        Ok(OfShop::Page(Json(purchases), page.position.to_string(), link))
+    }
+}
+
+fn day(text: Option<&str>) -> Result<Date, Problem> {
+    let Some(text) = text else {
+        return Ok(Timestamp::now().to_zoned(TimeZone::UTC).date());
+    };
+    text.parse().map_err(|_| Problem::parameter("date", "must be a day such as 2021-12-28"))
+}
+
+fn of_day(shop: Uuid, day: Date) -> Result<Query, Problem> {
+    let outside = |_| Problem::parameter("date", "is too far away");
+    let start = day.to_zoned(TimeZone::UTC).map_err(outside)?;
+    let end = start.checked_add(1.day()).map_err(outside)?;
+    let by = [("shop_id".to_owned(), shop.to_string())].into();
+    Ok(Query { by, from: Some(start.timestamp()), until: Some(end.timestamp()), oldest_first: false })
+}
+
+fn purchase(mut row: Value) -> Result<Purchase, QueryError> {
+    Ok(serde_json::from_value(row["data"].take()).context("a row of the view purchases_by_day")?)
+}

@@ -1,0 +1,59 @@
+//! What all queries share: first they wait for the receipts that the client brings, last they say how far they saw.
+
+use super::headers::{receipts, wait};
+use super::problem::Problem;
+use crate::service::Service;
+use futures::future::try_join_all;
+use poem::Request;
+use refold_domain::log::Offset;
+use refold_domain::receipt::Receipt;
+use refold_projections::query::{self, Reached};
+use refold_projections::state::Verdict;
+use refold_projections::view::Query;
+
+/// How many items a page has unless told otherwise.
+pub const PAGE_DEFAULT: u32 = 100;
+/// How many items a page has at most.
+pub const PAGE_MAX: u32 = 1_000;
+
+/// Waits until everything that the client wrote can be seen, and says how far the store had come then.
+///
+/// # Errors
+/// 400 for a malformed receipt, 503 where it takes too long, 500 where the broker lost a commit.
+pub async fn wait_for_receipts(service: &Service, request: &Request) -> Result<Reached, Problem> {
+    let receipts = receipts(request, service.progress.partitions())?;
+    if receipts.is_empty() {
+        return Ok(Reached::default());
+    }
+    let folded = try_join_all(receipts.iter().map(|receipt| folded(service, receipt)));
+    match tokio::time::timeout(wait(request), folded).await {
+        Ok(places) => Ok(reached(&receipts, &places?)),
+        Err(_) => {
+            let detail = "a command named by Refold-Receipt is not folded yet; ask again, or wait longer with Prefer: wait=SECONDS";
+            Err(Problem::unavailable("not-folded", "What you wrote cannot be seen yet", detail))
+        }
+    }
+}
+
+fn reached(receipts: &[Receipt], places: &[Offset]) -> Reached {
+    let mut reached = Reached::default();
+    receipts.iter().zip(places).for_each(|(receipt, at)| reached.note(receipt.partition, *at));
+    reached
+}
+
+/// Where the store stands that has folded a command.
+async fn folded(service: &Service, receipt: &Receipt) -> Result<Offset, Problem> {
+    match service.progress.judged(service.store.as_ref(), receipt).await {
+        Ok((Verdict::Accepted | Verdict::Void, at)) => Ok(at),
+        Ok((Verdict::Lost, _)) => {
+            Err(Problem::lost(format!("the commit of {receipt} was acknowledged and then lost")))
+        }
+        Err(error) => Err(query::QueryError::Failed(error).into()),
+    }
+}
+
+/// A page of at most `limit` items.
+pub fn page(query: Query, cursor: Option<String>, limit: Option<u32>) -> query::Request {
+    let limit = limit.unwrap_or(PAGE_DEFAULT).min(PAGE_MAX) as usize;
+    query::Request { query, cursor, limit }
+}

@@ -1,0 +1,267 @@
+//! Every projection's view, whoever defined it, and how the projections are doing.
+
+use super::Tag;
+use super::problem::{Failure, Finding, Problem};
+use super::reading::{page, wait_for_receipts};
+use crate::service::Service;
+use poem::Request;
+use poem_openapi::param::{Header, Path, Query as Parameter};
+use poem_openapi::payload::Json;
+use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
+use refold_domain::time;
+use refold_projections::catalogue::Projection;
+use refold_projections::progress::Condition;
+use refold_projections::view::Query;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The routes of all views.
+pub struct Views(pub Arc<Service>);
+
+/// Parameters that mean the same for every view.
+const COMMON: [&str; 4] = ["limit", "cursor", "from", "until"];
+
+/// A view that can be read at `/views/{name}`.
+#[derive(Debug, Object)]
+struct Listed {
+    /// The projection's name
+    name: String,
+    /// counts, rows or latest
+    kind: String,
+    /// A heading for people
+    title: Option<String>,
+    /// What it is good for
+    description: Option<String>,
+    /// The query parameters that select by key
+    fields: Vec<String>,
+    /// The definition, as TOML
+    definition: String,
+    /// Whether it can be read now
+    state: ViewState,
+}
+
+/// Whether a view can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename_all = "lowercase")]
+enum ViewState {
+    /// It answers.
+    Live,
+    /// It is being folded from the start of the log.
+    Folding,
+    /// An event broke it, or a partition stopped.
+    Broken,
+}
+
+/// A page of a view.
+#[derive(Debug, Object)]
+struct Answer {
+    /// The projection's name
+    name: String,
+    /// counts, rows or latest
+    kind: String,
+    /// The view's cells
+    data: Vec<Value>,
+    /// The cursor of the next page, if there is one
+    next: Option<String>,
+    /// How far each partition had come when it was read
+    position: String,
+}
+
+/// How a projection is doing.
+#[derive(Debug, Object)]
+struct Standing {
+    /// The projection's name
+    name: String,
+    /// Whether its view can be read now
+    state: ViewState,
+    /// The build that is folded and served
+    generation: u32,
+    /// How it stands in each partition
+    partitions: Vec<PartitionStanding>,
+}
+
+/// How a projection stands in a partition.
+#[derive(Debug, Object)]
+struct PartitionStanding {
+    /// The partition
+    partition: u32,
+    /// The offset of the last record folded
+    position: Option<u64>,
+    /// The offset that must be reached before the view answers
+    target: Option<u64>,
+    /// How many records of the log are not folded yet
+    lag: Option<u64>,
+    /// What is wrong, if anything is
+    problem: Option<String>,
+}
+
+#[derive(ApiResponse)]
+enum AllViews {
+    /// Every view
+    #[oai(status = 200)]
+    List(Json<Vec<Listed>>),
+}
+
+#[derive(ApiResponse)]
+enum View {
+    /// A page of the view
+    #[oai(status = 200)]
+    Page(Json<Answer>, #[oai(header = "Refold-Position")] String),
+}
+
+#[derive(ApiResponse)]
+enum Projections {
+    /// How each projection is doing
+    #[oai(status = 200)]
+    List(Json<Vec<Standing>>),
+}
+
+#[OpenApi(tag = "Tag::Views")]
+impl Views {
+    /// All views
+    #[oai(path = "/views", method = "get")]
+    async fn list(&self) -> AllViews {
+        let listed = self.0.projections.iter().map(|projection| self.listed(projection));
+        AllViews::List(Json(listed.collect()))
+    }
+
+    /// A page of a view
+    ///
+    /// Key fields select: `/views/food_counts?food=pie`. `from` and `until` select rows by their time.
+    #[oai(path = "/views/:name", method = "get")]
+    #[expect(clippy::too_many_arguments, reason = "each is a parameter of the request")]
+    async fn read(
+        &self,
+        request: &Request,
+        /// The projection's name
+        name: Path<String>,
+        /// How many cells to answer
+        #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
+        limit: Parameter<Option<u32>>,
+        /// Where to go on: `next` of the last page
+        cursor: Parameter<Option<String>>,
+        /// Of rows: the first time wanted
+        from: Parameter<Option<String>>,
+        /// Of rows: the first time not wanted any more
+        until: Parameter<Option<String>>,
+        /// Waits until the commands of these receipts can be seen
+        #[oai(name = "Refold-Receipt")]
+        _receipts: Header<Option<String>>,
+        /// How long to wait for them: `wait=SECONDS`, 2 unless said, at most 30
+        #[oai(name = "Prefer")]
+        _prefer: Header<Option<String>>,
+    ) -> Result<View, Failure<Finding>> {
+        let projection = self.projection(&name.0)?;
+        let reached = wait_for_receipts(&self.0, request).await?;
+        let at = |name, text: Option<String>| {
+            text.map(|text| time::parse(&text).map_err(|reason| Problem::parameter(name, reason))).transpose()
+        };
+        let query = Query {
+            by: by(request)?,
+            from: at("from", from.0)?,
+            until: at("until", until.0)?,
+            oldest_first: false,
+        };
+        let page = self.0.page(&name.0, &page(query, cursor.0, limit.0), &reached).await?;
+        let position = page.position.to_string();
+        let kind = projection.view.kind().to_owned();
+        let answer =
+            Answer { name: name.0, kind, data: page.data, next: page.next, position: position.clone() };
+        Ok(View::Page(Json(answer), position))
+    }
+
+    /// How the projections are doing
+    #[oai(path = "/projections", method = "get")]
+    async fn projections(&self) -> Projections {
+        let mut ends = Vec::new();
+        for partition in 0..self.0.progress.partitions() {
+            ends.push(self.0.end(partition).await);
+        }
+        let standing = self.0.projections.iter().map(|projection| self.standing(projection, &ends));
+        Projections::List(Json(standing.collect()))
+    }
+}
+
+impl Views {
+    fn projection(&self, name: &str) -> Result<&Projection, Problem> {
+        self.0.projection(name).ok_or_else(|| {
+            let known = self.0.projections.iter().map(|projection| projection.definition.name.as_str());
+            Problem::not_found(refold_domain::nearest::unknown("view", name, known))
+        })
+    }
+
+    fn listed(&self, projection: &Projection) -> Listed {
+        let definition = &projection.definition;
+        Listed {
+            name: definition.name.clone(),
+            kind: projection.view.kind().to_owned(),
+            title: definition.title.clone(),
+            description: definition.description.clone(),
+            fields: projection.view.fields(),
+            definition: definition.text.clone(),
+            state: self.state(&definition.name),
+        }
+    }
+
+    fn state(&self, name: &str) -> ViewState {
+        let states = (0..self.0.progress.partitions()).map(|partition| self.0.progress.state(partition));
+        let of_partition = |state: refold_projections::progress::State| match (&state.head, &state.condition)
+        {
+            (_, Condition::Stopped { .. }) => ViewState::Broken,
+            (Some(head), _) if !head.is_live(name) => ViewState::Broken,
+            (Some(head), _) if head.is_caught_up() => ViewState::Live,
+            _ => ViewState::Folding,
+        };
+        let all: Vec<_> = states.map(of_partition).collect();
+        let worst = [ViewState::Broken, ViewState::Folding].into_iter().find(|state| all.contains(state));
+        worst.unwrap_or(ViewState::Live)
+    }
+
+    fn standing(&self, projection: &Projection, ends: &[Option<u64>]) -> Standing {
+        let name = &projection.definition.name;
+        let partitions = (0..).zip(ends).map(|(partition, end)| self.partition(name, partition, *end));
+        Standing {
+            name: name.clone(),
+            state: self.state(name),
+            generation: projection.generation,
+            partitions: partitions.collect(),
+        }
+    }
+
+    fn partition(&self, name: &str, partition: u32, end: Option<u64>) -> PartitionStanding {
+        let state = self.0.progress.state(partition);
+        let head = state.head.as_deref();
+        let broken = head.and_then(|head| head.projections.get(name)).and_then(|live| live.broken.as_ref());
+        let position = match (head, broken) {
+            (_, Some(broken)) => Some(broken.position.offset),
+            (head, None) => head.map(|head| head.position.offset),
+        };
+        let problem = match (broken, state.condition) {
+            (Some(broken), _) => Some(format!("event {}: {}", broken.event, broken.reason)),
+            (None, Condition::Retrying(reason)) => Some(reason),
+            (None, Condition::Stopped { reason, remedy }) => Some(format!("{reason}; {remedy}")),
+            (None, Condition::Starting | Condition::Running) => None,
+        };
+        PartitionStanding {
+            partition,
+            position,
+            target: head.map(|head| head.target),
+            lag: end.zip(position).map(|(end, position)| end.saturating_sub(position)),
+            problem,
+        }
+    }
+}
+
+/// The parameters that select by key.
+fn by(request: &Request) -> Result<BTreeMap<String, String>, Problem> {
+    let pairs: Vec<(String, String)> =
+        request.params().map_err(|error| Problem::parameter("query", error.to_string()))?;
+    let mut by = BTreeMap::new();
+    for (name, value) in pairs.into_iter().filter(|(name, _)| !COMMON.contains(&name.as_str())) {
+        if by.insert(name.clone(), value).is_some() {
+            return Err(Problem::parameter(&name, "must be given once"));
+        }
+    }
+    Ok(by)
+}

@@ -1,0 +1,164 @@
+//! What every handler works with: the log, the store, and the workers between them.
+
+use crate::commands::Commands;
+use crate::genesis;
+use crate::health::Health;
+use crate::settings::Settings;
+use crate::writer::Writer;
+use anyhow::{Context, bail, ensure};
+use refold_adapters::Config;
+use refold_adapters::lock::DataDir;
+use refold_domain::log::{End, EventLog, Offset};
+use refold_projections::catalogue::{self, Projection};
+use refold_projections::gate::Place;
+use refold_projections::progress::Progress;
+use refold_projections::projector::Projector;
+use refold_projections::store::{SqliteStore, Store, Wanted};
+use refold_projections::{definition, query};
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// The running system behind HTTP.
+pub struct Service {
+    /// Where commands are recorded.
+    pub log: Arc<dyn EventLog>,
+    /// Where read models are kept.
+    pub store: Arc<dyn Store>,
+    /// How far the store has come.
+    pub progress: Arc<Progress>,
+    /// What is folded.
+    pub projections: Arc<Vec<Projection>>,
+    /// How commands are executed.
+    pub commands: Commands,
+    /// What everything depends on.
+    pub health: Health,
+    writer: Arc<Writer>,
+    projectors: Mutex<JoinSet<()>>,
+    _data_dir: DataDir,
+}
+
+impl Service {
+    /// Opens log and store, and starts to fold.
+    ///
+    /// # Errors
+    /// Where something is not as it must be: the reason, and what to do.
+    pub async fn start(settings: &Settings) -> anyhow::Result<Self> {
+        let definitions = definition::load(settings.projections.dir.as_deref())?;
+        let data_dir = DataDir::lock(&settings.data_dir)?;
+        let log = open_log(settings).await?;
+        let partitions = NonZeroU32::new(settings.log.partitions).context("log.partitions is 0")?;
+        let id = genesis::open(log.as_ref(), partitions).await.context("cannot open the log")?;
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&settings.data_dir)?);
+        refuse_other_logs(store.as_ref(), id, partitions.get()).await?;
+        let projections = Arc::new(catalogue::open(store.as_ref(), definitions).await?);
+        let progress = Arc::new(Progress::new(id, partitions.get()));
+        let queue = settings.writer.queue_commands_max;
+        let writer = Arc::new(Writer::start(&log, id, partitions.get(), queue));
+        let commands = Commands {
+            log: Arc::clone(&log),
+            store: Arc::clone(&store),
+            progress: Arc::clone(&progress),
+            writer: Arc::clone(&writer),
+            append_wait: settings.writer.append_wait,
+            verdict_wait: settings.decide.wait,
+        };
+        let projector = |partition| Projector {
+            place: Place { log: id, partitions: partitions.get(), partition },
+            log: Arc::clone(&log),
+            store: Arc::clone(&store),
+            projections: Arc::clone(&projections),
+            progress: Arc::clone(&progress),
+        };
+        let mut projectors = JoinSet::new();
+        for partition in 0..partitions.get() {
+            projectors.spawn(projector(partition).run());
+        }
+        let projectors = Mutex::new(projectors);
+        let health = Health::default();
+        Ok(Self {
+            log,
+            store,
+            progress,
+            projections,
+            commands,
+            health,
+            writer,
+            projectors,
+            _data_dir: data_dir,
+        })
+    }
+
+    /// The projection of this name.
+    pub fn projection(&self, name: &str) -> Option<&Projection> {
+        self.projections.iter().find(|projection| projection.definition.name == name)
+    }
+
+    /// Reads a page of the view of a projection that is always there.
+    ///
+    /// # Errors
+    /// [`query::QueryError`]
+    pub async fn page(
+        &self,
+        name: &str,
+        request: &query::Request,
+        reached: &query::Reached,
+    ) -> Result<query::Page, query::QueryError> {
+        let projection = self.projection(name).with_context(|| format!("there is no projection {name}"))?;
+        query::page(self.store.as_ref(), &self.progress, projection, request, reached).await
+    }
+
+    /// The offset of a partition's last record, if the log can say so in time.
+    pub async fn end(&self, partition: u32) -> Option<Offset> {
+        match self.log.bounds(partition).await.ok()?.end {
+            End::Last(end) => Some(end),
+            End::Empty | End::Unknown => None,
+        }
+    }
+
+    /// Takes no more commands, finishes those held, and stops to fold.
+    ///
+    /// # Errors
+    /// Where commands were still waiting for the log's confirm when the time was up.
+    pub async fn stop(&self, time: Duration) -> anyhow::Result<()> {
+        let finished = tokio::time::timeout(time, self.writer.close()).await;
+        let mut projectors =
+            std::mem::take(&mut *self.projectors.lock().unwrap_or_else(PoisonError::into_inner));
+        projectors.shutdown().await;
+        finished.context("the log has not confirmed every command that was taken: their outcome is unknown")
+    }
+}
+
+async fn open_log(settings: &Settings) -> anyhow::Result<Arc<dyn EventLog>> {
+    let log = refold_adapters::open(&log_config(settings)).await?;
+    for risk in log.check().await.context("cannot check the log")? {
+        if risk.fatal {
+            bail!("{}: {}", risk.found, risk.remedy);
+        }
+        tracing::warn!(remedy = risk.remedy, "{}", risk.found);
+    }
+    Ok(log)
+}
+
+/// What the settings say about the log.
+pub fn log_config(settings: &Settings) -> Config {
+    Config {
+        broker: settings.log.broker.name().to_owned(),
+        data_dir: settings.data_dir.clone(),
+        partitions: settings.log.partitions,
+    }
+}
+
+async fn refuse_other_logs(store: &dyn Store, log: uuid::Uuid, partitions: u32) -> anyhow::Result<()> {
+    for partition in 0..partitions {
+        let loaded = store.load(partition, Wanted::new()).await.context("cannot read the store")?;
+        let other = loaded.head.map(|head| head.log).filter(|found| *found != log);
+        ensure!(
+            other.is_none(),
+            "the store belongs to another log ({other:?}, not {log}): run `refold store empty` to fold it anew \
+             from this one"
+        );
+    }
+    Ok(())
+}
