@@ -32,6 +32,8 @@ const BATCH_BYTES_MAX: usize = 4 << 20;
 const RETRY_WAIT_MIN: Duration = Duration::from_millis(50);
 /// How long a retry waits at most.
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(2);
+/// How long the log may take to hand out a record that it says it holds.
+const FIRST_RECORD_WAIT: Duration = Duration::from_secs(10);
 /// How long a stopped partition waits before it looks whether somebody has acted.
 const STOPPED_WAIT: Duration = Duration::from_secs(5);
 /// How long a partition that has nothing to fold waits before it looks whether the store still stands where it
@@ -156,7 +158,7 @@ impl Projector {
     async fn create(&self, bounds: Bounds) -> Result<Head, Halt> {
         let first = bounds.first.context("the partition has no genesis yet")?;
         let mut records = self.log.read(self.place.partition, first).await.context("cannot read the log")?;
-        let genesis = self.genesis(next(&mut records).await?)?;
+        let genesis = self.genesis(first_of(&mut records).await?)?;
         let target = match bounds.end {
             End::Last(end) => end,
             End::Empty | End::Unknown => genesis.offset,
@@ -317,7 +319,7 @@ async fn resume(log: &dyn EventLog, partition: u32, position: Mark) -> Result<Re
     if !rule::holds(Rule::StartComparesRecord) {
         return Ok(records);
     }
-    let (found, bytes) = next(&mut records).await?;
+    let (found, bytes) = first_of(&mut records).await?;
     if (found, Hash::of(&bytes)) != (offset, hash) {
         return Err(diverged(&format!(
             "the log's record at offset {offset} is not the one that the store has folded"
@@ -350,6 +352,15 @@ async fn take(records: &mut Records) -> Result<Vec<(Offset, Bytes)>, Halt> {
         batch.push(record);
     }
     Ok(batch)
+}
+
+/// A record that is there already, unless the log has lost it since it was asked for its bounds: waiting longer
+/// would be waiting for somebody to append another at its place.
+async fn first_of(records: &mut Records) -> Result<(Offset, Bytes), Halt> {
+    let first = timeout(FIRST_RECORD_WAIT, next(records)).await;
+    first.unwrap_or_else(|_| {
+        Err(Halt::Failed(anyhow::anyhow!("the log hands out no record where it said to hold one")))
+    })
 }
 
 async fn next(records: &mut Records) -> Result<(Offset, Bytes), Halt> {

@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream;
+use refold_domain::hash::Hash;
 use refold_domain::log::{AppendError, Bounds, End, EventLog, LogError, Offset, Records, Risk};
+use refold_projections::state::Mark;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
@@ -76,6 +78,13 @@ impl Broker {
     /// The end of each partition.
     pub(super) fn ends(&self) -> Vec<Option<Offset>> {
         self.held().partitions.iter().map(|records| records.last().map(|(offset, _)| *offset)).collect()
+    }
+
+    /// Whether the log holds this record.
+    pub(super) fn holds(&self, partition: u32, mark: Mark) -> bool {
+        let held = self.held();
+        let mut records = held.partitions[partition as usize].iter();
+        records.any(|(offset, bytes)| Mark { offset: *offset, hash: Hash::of(bytes) } == mark)
     }
 
     /// Stores what has been on its way for long enough.

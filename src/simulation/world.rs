@@ -14,8 +14,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use refold_domain::{rule, stream};
 use refold_projections::progress::Condition;
-use refold_projections::store::Snapshot;
-use refold_projections::store::{MemoryStore, Store};
+use refold_projections::store::{MemoryStore, Snapshot, Store, Wanted};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -82,8 +81,12 @@ pub(super) fn run(seed: u64, is_traced: bool) -> Outcome {
 
 impl Outside {
     /// Whether the store has folded what the log does not hold.
-    fn store_is_ahead(&self, _partition: u32) -> bool {
-        true
+    fn store_has_diverged(&self) -> bool {
+        (0..self.partitions).any(|partition| {
+            let loaded = at_once(self.store.memory.load(partition, Wanted::new()));
+            let head = loaded.ok().and_then(|loaded| loaded.head);
+            head.is_some_and(|head| !self.broker.holds(partition, head.position))
+        })
     }
 }
 
@@ -187,7 +190,7 @@ impl World {
     }
 
     fn head_offset(&self, partition: u32) -> Option<u64> {
-        let loaded = at_once(self.outside.store.memory.load(partition, Default::default())).ok()?;
+        let loaded = at_once(self.outside.store.memory.load(partition, Wanted::new())).ok()?;
         loaded.head.filter(|head| head.is_caught_up()).map(|head| head.position.offset)
     }
 
@@ -272,7 +275,7 @@ impl World {
                     if self.outside.faults.lose == 0 {
                         return Err(format!("a partition stopped though nothing was lost: {reason}"));
                     }
-                    if self.outside.store_is_ahead(partition) {
+                    if self.outside.store_has_diverged() {
                         self.empty_store();
                     }
                 }
