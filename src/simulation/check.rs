@@ -31,7 +31,7 @@ pub(super) fn all(
     let told = Told { model: &model, by_receipt, by_trace };
     asked.iter().try_for_each(|asked| told.answer(asked))?;
     model.partitions.iter().try_for_each(|partition| sound(&model, partition))?;
-    if model.lost.is_empty() {
+    if !model.has_lost {
         seen.iter().try_for_each(|seen| told.view(seen))?;
     }
     Ok(model)
@@ -52,7 +52,7 @@ fn replay(partitions: u32, changes: &[Change], asked: &[Asked]) -> Result<Model,
     }
     match open.first() {
         // What is lost may have been right.
-        Some(asked) if model.lost.is_empty() => Err(format!("{} was never right: {asked:?}", asked.trace)),
+        Some(asked) if !model.has_lost => Err(format!("{} was never right: {asked:?}", asked.trace)),
         _ => Ok(model),
     }
 }
@@ -169,7 +169,7 @@ impl Told<'_> {
     fn is_lost(&self, receipt: &Receipt) -> bool {
         let is_gone = self.model.lost.contains(&(receipt.partition, receipt.writer, receipt.seq));
         let partition = &self.model.partitions[receipt.partition as usize];
-        is_gone || !self.model.lost.is_empty() && partition.has_passed_over(receipt.writer, receipt.seq)
+        is_gone || self.model.has_lost && partition.has_passed_over(receipt.writer, receipt.seq)
     }
 
     /// A view shows what counts up to the position that it names, and what its reader waited for.
@@ -199,7 +199,7 @@ pub(super) fn same(shown: &[Json], right: &[Json], what: impl Fn() -> String) ->
 fn sound(model: &Model, partition: &Partition) -> Result<(), Broken> {
     let ensure = |holds: bool, what: String| if holds { Ok(()) } else { Err(what) };
     let seen = &partition.seen;
-    let lost_nothing = model.lost.is_empty();
+    let lost_nothing = !model.has_lost;
     ensure(
         seen.gaps == 0 || !lost_nothing,
         format!("numbers are left out, though nothing was lost: {seen:?}"),

@@ -20,6 +20,8 @@ pub(super) struct Model {
     pub partitions: Vec<Partition>,
     /// Commits that the broker lost after they were stored.
     pub lost: BTreeSet<(u32, Uuid, u64)>,
+    /// Whether the broker lost anything.
+    pub has_lost: bool,
 }
 
 #[derive(Debug, Default)]
@@ -78,7 +80,7 @@ pub(super) struct Event {
 impl Model {
     pub(super) fn new(partitions: u32) -> Self {
         let partition = |number| Partition { number, ..Partition::default() };
-        Self { partitions: (0..partitions).map(partition).collect(), lost: BTreeSet::new() }
+        Self { partitions: (0..partitions).map(partition).collect(), lost: BTreeSet::new(), has_lost: false }
     }
 
     /// Takes in what happened to the log.
@@ -92,6 +94,7 @@ impl Model {
     }
 
     fn lose(&mut self, number: u32, from: Offset) {
+        self.has_lost = true;
         let partition = &mut self.partitions[number as usize];
         let records = std::mem::take(&mut partition.records);
         *partition = Partition { number, ..Partition::default() };
