@@ -152,6 +152,12 @@ impl Projector {
                 "restore the log from a backup and take away whatever deletes its records",
             ));
         }
+        if ends_before(bounds, head.target) {
+            return Err(diverged(&format!(
+                "the log ends before offset {}, which it held already",
+                head.target
+            )));
+        }
         Ok(head)
     }
 
@@ -311,8 +317,7 @@ pub async fn check_position(log: &dyn EventLog, partition: u32, position: Mark) 
 async fn resume(log: &dyn EventLog, partition: u32, position: Mark) -> Result<Records, Halt> {
     let Mark { offset, hash } = position;
     let bounds = log.bounds(partition).await?;
-    let ends_before = matches!(bounds.end, End::Last(end) if end < offset) || bounds.end == End::Empty;
-    if ends_before && rule::holds(Rule::StartComparesRecord) {
+    if ends_before(bounds, offset) && rule::holds(Rule::StartComparesRecord) {
         return Err(diverged(&format!("the log ends before offset {offset}, which the store has folded")));
     }
     let mut records = log.read(partition, offset).await?;
@@ -326,6 +331,14 @@ async fn resume(log: &dyn EventLog, partition: u32, position: Mark) -> Result<Re
         )));
     }
     Ok(records)
+}
+
+fn ends_before(bounds: Bounds, offset: Offset) -> bool {
+    match bounds.end {
+        End::Last(end) => end < offset,
+        End::Empty => true,
+        End::Unknown => false,
+    }
 }
 
 /// The records that were not passed yet: a broker may deliver one again.

@@ -85,7 +85,8 @@ impl Outside {
         (0..self.partitions).any(|partition| {
             let loaded = at_once(self.store.memory.load(partition, Wanted::new()));
             let head = loaded.ok().and_then(|loaded| loaded.head);
-            head.is_some_and(|head| !self.broker.holds(partition, head.position))
+            let end = self.broker.ends()[partition as usize];
+            head.is_some_and(|head| !self.broker.holds(partition, head.position) || Some(head.target) > end)
         })
     }
 }
