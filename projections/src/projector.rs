@@ -105,7 +105,7 @@ impl Projector {
     async fn follow(&self) -> Result<std::convert::Infallible, Halt> {
         let mut head = self.open().await?;
         self.progress.restarted(self.place.partition, head.clone());
-        let mut records = resume(self.log.as_ref(), self.place.partition, head.position).await?;
+        let mut records = resume(self.log.as_ref(), self.place.partition, &head).await?;
         self.tell(Condition::Running);
         loop {
             match timeout(IDLE_WAIT, take(&mut records)).await {
@@ -151,12 +151,6 @@ impl Projector {
                 ),
                 "restore the log from a backup and take away whatever deletes its records",
             ));
-        }
-        if ends_before(bounds, head.target) {
-            return Err(diverged(&format!(
-                "the log ends before offset {}, which it held already",
-                head.target
-            )));
         }
         Ok(head)
     }
@@ -300,12 +294,12 @@ impl Projector {
     }
 }
 
-/// Whether the log still holds the record that a store has passed last.
+/// Whether the log still holds the record that a store has passed last, and reaches as far as it did.
 ///
 /// # Errors
 /// That it does not, or cannot be read.
-pub async fn check_position(log: &dyn EventLog, partition: u32, position: Mark) -> anyhow::Result<()> {
-    match resume(log, partition, position).await {
+pub async fn check_position(log: &dyn EventLog, partition: u32, head: &Head) -> anyhow::Result<()> {
+    match resume(log, partition, head).await {
         Ok(_) => Ok(()),
         Err(Halt::Stopped { reason, .. }) => Err(anyhow::anyhow!(reason)),
         Err(Halt::Failed(error)) => Err(error),
@@ -313,12 +307,16 @@ pub async fn check_position(log: &dyn EventLog, partition: u32, position: Mark) 
     }
 }
 
-/// Reads on after a position, having seen that the log still holds the record there.
-async fn resume(log: &dyn EventLog, partition: u32, position: Mark) -> Result<Records, Halt> {
-    let Mark { offset, hash } = position;
+/// Reads on after a position, having seen that the log still holds the record there, and all that it held when the
+/// store began.
+async fn resume(log: &dyn EventLog, partition: u32, head: &Head) -> Result<Records, Halt> {
+    let Mark { offset, hash } = head.position;
     let bounds = log.bounds(partition).await?;
     if ends_before(bounds, offset) && rule::holds(Rule::StartComparesRecord) {
         return Err(diverged(&format!("the log ends before offset {offset}, which the store has folded")));
+    }
+    if ends_before(bounds, head.target) {
+        return Err(diverged(&format!("the log ends before offset {}, which it held before", head.target)));
     }
     let mut records = log.read(partition, offset).await?;
     if !rule::holds(Rule::StartComparesRecord) {
