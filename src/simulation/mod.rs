@@ -9,6 +9,7 @@ mod intent;
 mod log;
 mod model;
 mod process;
+mod sabotage;
 mod store;
 mod turnstile;
 mod world;
