@@ -163,7 +163,9 @@ impl Commands {
             match step {
                 Step::Answer(recorded) => return Ok(recorded),
                 // The store was emptied or rolled back since it had passed the end.
-                Step::Reject(_) if at < end => return Err(self.behind(partition)),
+                Step::Reject(_) if at < end && rule::holds(Rule::RejectionsCompareThePosition) => {
+                    return Err(self.behind(partition));
+                }
                 Step::Reject(error) => return Err(error),
                 Step::Append(guards, events) => {
                     if let Some(recorded) = self.append(partition, request, guards, events, deadline).await? {

@@ -121,7 +121,7 @@ impl Projector {
         let loaded = self.store.load(self.place.partition, Wanted::new()).await;
         let stored = loaded.context("cannot read the store")?.head;
         let stands = stored.as_ref().map(Head::version) == Some(head.version());
-        if stands { Ok(()) } else { Err(Halt::StartAgain) }
+        if stands || !rule::holds(Rule::IdleLooksAtTheStore) { Ok(()) } else { Err(Halt::StartAgain) }
     }
 
     /// What the store holds of the partition, or its beginning.

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::future::try_join_all;
 use refold_domain::log::Offset;
 use refold_domain::receipt::{Position, log_digits};
+use refold_domain::rule::{self, Rule};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use uuid::Uuid;
@@ -80,7 +81,9 @@ impl Reached {
 
     /// How far a head has to be to be read from.
     fn target(&self, partition: u32, head: &Head) -> Offset {
-        self.0.get(&partition).map_or(head.target, |seen| head.target.max(*seen))
+        let target = if rule::holds(Rule::AnswersWaitForTheTarget) { head.target } else { 0 };
+        let seen = self.0.get(&partition).filter(|_| rule::holds(Rule::ReadersSeeWhatTheyReached));
+        seen.map_or(target, |seen| target.max(*seen))
     }
 }
 

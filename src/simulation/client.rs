@@ -1,18 +1,21 @@
 //! A client: wants something, asks a process for it, repeats what failed, and reads what it wrote.
 
 use super::intent::{Command, Intent};
-use super::process::Process;
+use super::process::{Process, Ready};
+use super::store::Ends;
 use super::turnstile::{Caller, Kind, Role};
 use super::world::World;
 use crate::commands::{CommandError, Recorded};
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use refold_domain::receipt::Receipt;
-use refold_projections::query::{self, Reached};
+use refold_projections::query::{self, QueryError, Reached};
+use refold_projections::store::Store;
 use refold_projections::view::Query;
 use serde_json::Value as Json;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// How often a client asks for one thing while the world is broken.
 const ASKS_MAX: u32 = 4;
@@ -49,6 +52,8 @@ pub(super) struct Seen {
     pub data: Vec<Json>,
     /// What the client had waited for.
     pub receipts: Vec<Receipt>,
+    /// What was on the log when the store was created must be in it.
+    pub floor: Option<Ends>,
 }
 
 pub(super) struct Client {
@@ -172,27 +177,22 @@ impl Client {
         let mut receipts = self.receipts.clone();
         receipts.retain(|_| self.rng.random_bool(0.5));
         let store = process.store(&Arc::new(Caller::new(process.number, Role::Client(self.number))));
-        let wait = self.waits.1;
-        let waited_for = receipts.clone();
-        let page = process.serve(async move {
-            let mut reached = Reached::default();
-            for receipt in &receipts {
-                let judging = ready.progress.judged(store.as_ref(), receipt);
-                let (_, at) = tokio::time::timeout(wait, judging).await.ok()?.ok()?;
-                reached.note(receipt.partition, at);
+        let (floor, put_back) = (self.world.store().floor(), self.world.store().put_back_count());
+        let looking = see(ready, store, projection, receipts.clone(), self.waits.1);
+        match process.serve(looking).await.flatten() {
+            Some((view, Ok(page))) => {
+                let offsets = page.position.offsets;
+                self.world.turnstile().note(|| format!("client {} sees {view} at {offsets:?}", self.number));
+                self.world.saw(Seen { view, offsets, data: page.data, receipts, floor });
             }
-            let projection = &ready.projections[projection];
-            let request = query::Request { query: Query::default(), cursor: None, limit: PAGE_CELLS };
-            let page =
-                query::page(store.as_ref(), &ready.progress, projection, &request, &reached).await.ok()?;
-            Some((projection.definition.name.clone(), page))
-        });
-        if let Some(Some((view, page))) = page.await {
-            self.world
-                .turnstile()
-                .note(|| format!("client {} sees {view} at {:?}", self.number, page.position.offsets));
-            let offsets = page.position.offsets;
-            self.world.saw(Seen { view, offsets, data: page.data, receipts: waited_for });
+            Some((view, Err(QueryError::Folding { .. })))
+                if put_back == self.world.store().put_back_count() =>
+            {
+                self.world.complain(format!(
+                    "{view} is refused, though its process has folded all and more: {receipts:?}"
+                ));
+            }
+            _ => {}
         }
     }
 
@@ -204,6 +204,30 @@ impl Client {
         let serving = self.world.serving();
         (!serving.is_empty()).then(|| serving[self.rng.random_range(0..serving.len())].clone())
     }
+}
+
+/// A view as a process shows it that has folded these receipts and everything that was there before it; nothing if
+/// that takes too long.
+async fn see(
+    ready: Arc<Ready>,
+    store: Arc<dyn Store>,
+    projection: usize,
+    receipts: Vec<Receipt>,
+    wait: Duration,
+) -> Option<(String, Result<query::Page, QueryError>)> {
+    let mut reached = Reached::default();
+    for receipt in &receipts {
+        let (_, at) = timeout(wait, ready.progress.judged(store.as_ref(), receipt)).await.ok()?.ok()?;
+        reached.note(receipt.partition, at);
+    }
+    let partitions = 0..ready.progress.partitions();
+    let heads = partitions.map(|partition| ready.progress.state(partition).head);
+    let is_ready = heads.into_iter().all(|head| head.is_some_and(|head| head.is_caught_up()));
+    let projection = &ready.projections[projection];
+    let request = query::Request { query: Query::default(), cursor: None, limit: PAGE_CELLS };
+    let page = query::page(store.as_ref(), &ready.progress, projection, &request, &reached).await;
+    let is_telling = is_ready || page.is_ok();
+    is_telling.then(|| (projection.definition.name.clone(), page))
 }
 
 impl Answer {

@@ -1,21 +1,28 @@
 //! A store in memory behind a connection that fails before, after and instead of what it is asked to do.
 
 use super::faults::Faults;
+use super::log::Broker;
 use super::turnstile::{Caller, Kind, Turnstile};
 use anyhow::{anyhow, bail};
 use async_trait::async_trait;
 use futures::FutureExt;
+use refold_domain::log::Offset;
 use refold_domain::rule::{self, Rule};
-use refold_projections::store::{Blob, Flush, Flushed, Loaded, MemoryStore, Range, Scanned, Store, Wanted};
+use refold_projections::store::{
+    Blob, Flush, Flushed, Loaded, MemoryStore, Range, Scanned, Snapshot, Store, Wanted,
+};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 /// The store as all processes share it.
 pub(super) struct Shared {
     pub turnstile: Arc<Turnstile>,
     pub faults: Arc<Faults>,
+    pub broker: Arc<Broker>,
     pub memory: MemoryStore,
+    /// How far the log reached each time the store was emptied, and nothing where it was rolled back.
+    pub put_back: Mutex<Vec<Option<Ends>>>,
 }
 
 /// A caller's connection to the store.
@@ -24,7 +31,33 @@ pub(super) struct Connection {
     pub caller: Arc<Caller>,
 }
 
+/// The end of each partition.
+pub(super) type Ends = Vec<Option<Offset>>;
+
 impl Shared {
+    pub(super) fn empty(&self, catalogue: Blob) -> anyhow::Result<()> {
+        self.put_back.lock().expect("unpoisoned").push(Some(self.broker.ends()));
+        at_once(self.memory.reset(catalogue))
+    }
+
+    pub(super) fn roll_back(&self, snapshot: &Snapshot) {
+        self.put_back.lock().expect("unpoisoned").push(None);
+        self.memory.restore(snapshot);
+    }
+
+    /// How often the store was put back.
+    pub(super) fn put_back_count(&self) -> usize {
+        self.put_back.lock().expect("unpoisoned").len()
+    }
+
+    /// How far a view has to be that is answered now: whoever created the state that it is read from had seen the
+    /// store emptied for the last time but one, and asked for the log's end after that.
+    pub(super) fn floor(&self) -> Option<Ends> {
+        let put_back = self.put_back.lock().expect("unpoisoned");
+        let was_rolled_back = put_back.iter().any(Option::is_none);
+        put_back.iter().rev().nth(1).filter(|_| !was_rolled_back).cloned().flatten()
+    }
+
     fn maybe_down(&self) -> anyhow::Result<()> {
         if self.turnstile.rolls(self.faults.now(self.faults.store_down)) {
             bail!("simulated: the store is away");
@@ -86,7 +119,7 @@ impl Store for Connection {
 
     async fn reset(&self, catalogue: Blob) -> anyhow::Result<()> {
         let shared = Arc::clone(&self.shared);
-        let reset = move || at_once(shared.memory.reset(catalogue));
+        let reset = move || shared.empty(catalogue);
         self.shared.turnstile.call(&self.caller, 0, ("empties the store", Kind::Changes), reset).await
     }
 }

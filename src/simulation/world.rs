@@ -100,7 +100,9 @@ impl World {
         let store = Arc::new(Shared {
             turnstile: Arc::clone(&turnstile),
             faults: Arc::clone(&faults),
+            broker: Arc::clone(&broker),
             memory: MemoryStore::default(),
+            put_back: Mutex::default(),
         });
         let slots = rng.random_range(1..=3);
         Arc::new(Self {
@@ -230,7 +232,7 @@ impl World {
         }
         if turnstile.rolls(faults.roll_back) && !snapshots.is_empty() {
             turnstile.note(|| "the store is rolled back".into());
-            memory.restore(&snapshots[turnstile.below(snapshots.len())]);
+            self.outside.store.roll_back(&snapshots[turnstile.below(snapshots.len())]);
         }
         if turnstile.rolls(faults.lose) {
             self.outside.broker.lose(u32::from(turnstile.rolls(500)), 1 + turnstile.below(3));
@@ -241,7 +243,7 @@ impl World {
         let memory = &self.outside.store.memory;
         if let Ok(Some(catalogue)) = at_once(memory.catalogue()) {
             self.turnstile().note(|| "the store is emptied".into());
-            drop(at_once(memory.reset(catalogue)));
+            drop(self.outside.store.empty(catalogue));
         }
     }
 
@@ -314,6 +316,10 @@ impl World {
 
     pub(super) fn turnstile(&self) -> &Arc<Turnstile> {
         &self.outside.turnstile
+    }
+
+    pub(super) fn store(&self) -> &Arc<Shared> {
+        &self.outside.store
     }
 
     pub(super) fn changes_count(&self) -> usize {

@@ -1,7 +1,7 @@
 //! A store in memory: what the simulation runs on, and the shortest statement of what a store has to do.
 
 use super::{Blob, Flush, Flushed, Loaded, Range, Scanned, Space, Standing, Store, Wanted};
-use crate::state::Head;
+use crate::state::{Epoch, Head, Mark};
 use async_trait::async_trait;
 use refold_domain::rule::{self, Rule};
 use std::collections::BTreeMap;
@@ -103,13 +103,20 @@ impl Partition {
     /// Moves the head, unless the flush has ended with that.
     fn begin(&mut self, flush: &Flush) -> Option<Flushed> {
         match flush.against(self.head.as_ref()) {
-            Standing::Refused if rule::holds(Rule::FlushComparesPosition) => Some(Flushed::Refused),
+            Standing::Refused if self.refuses(flush) => Some(Flushed::Refused),
             Standing::Done => Some(Flushed::Done),
             Standing::Refused | Standing::Apply => {
                 self.head = Some(flush.head.clone());
                 None
             }
         }
+    }
+
+    /// Whether a flush that starts from somewhere else is refused; without the rules it is not always.
+    fn refuses(&self, flush: &Flush) -> bool {
+        let at = |version: Option<(Mark, Epoch)>| version.map(|(position, _)| position);
+        let is_elsewhere = at(self.head.as_ref().map(Head::version)) != at(flush.from);
+        rule::holds(if is_elsewhere { Rule::FlushComparesPosition } else { Rule::FlushComparesEpoch })
     }
 
     fn finish(&mut self, flush: &Flush) -> Flushed {
