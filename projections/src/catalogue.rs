@@ -5,6 +5,7 @@
 //! another generation, so that nothing of the old one can be taken for it.
 
 use crate::definition::Definition;
+use crate::state::Head;
 use crate::store::{Space, Store};
 use crate::view::{self, View};
 use anyhow::Context;
@@ -48,6 +49,11 @@ impl Projection {
     /// Where the view is kept.
     pub fn space(&self) -> Space {
         Space::View(Arc::clone(&self.name), self.generation)
+    }
+
+    /// Whether it is in the live set of a partition.
+    pub fn is_live(&self, head: &Head) -> bool {
+        head.live(&self.name, self.generation).is_some_and(|live| live.broken.is_none())
     }
 
     /// Whether an event of this type and these values goes into the view.

@@ -2,7 +2,7 @@
 
 use crate::catalogue::Projection;
 use crate::progress::Progress;
-use crate::state::Head;
+use crate::state::{Broken, Head};
 use crate::store::{Blob, Scanned, Store};
 use crate::view::{Query, Selection};
 use anyhow::Context;
@@ -104,7 +104,7 @@ pub async fn page(
     let range = selection.range(projection.space(), cursor, request.limit.saturating_add(1));
     let scans = (0..progress.partitions()).map(|partition| store.scan(partition, range.clone()));
     let scanned = try_join_all(scans).await?;
-    let heads = ready(&projection.definition.name, &scanned, reached)?;
+    let heads = ready(projection, &scanned, reached)?;
     let position = position(progress.log(), &heads);
     let merged = merge(projection, scanned)?;
     let (data, next) = cut(projection, &selection, merged, request.limit)?;
@@ -112,22 +112,33 @@ pub async fn page(
 }
 
 /// The partitions' heads, if the view has an answer in each.
-fn ready(name: &str, scanned: &[Scanned], reached: &Reached) -> Result<Vec<Head>, QueryError> {
-    let heads: Vec<&Head> = scanned.iter().filter_map(|scanned| scanned.head.as_ref()).collect();
-    for (partition, head) in (0..).zip(&heads) {
-        if let Some(broken) = head.projections.get(name).and_then(|live| live.broken.clone()) {
-            return Err(QueryError::Broken { partition, event: broken.event, reason: broken.reason });
+fn ready(projection: &Projection, scanned: &[Scanned], reached: &Reached) -> Result<Vec<Head>, QueryError> {
+    let mut heads = Vec::with_capacity(scanned.len());
+    for (partition, scanned) in (0..).zip(scanned) {
+        if let Some(head) = &scanned.head {
+            live(projection, partition, head)?;
+            heads.push((head, reached.target(partition, head)));
         }
     }
-    let aims = (0..).zip(&heads).map(|(partition, head)| (*head, reached.target(partition, head)));
-    let aims: Vec<(&Head, Offset)> = aims.collect();
-    if aims.len() < scanned.len() || aims.iter().any(|(head, target)| head.position.offset < *target) {
-        let done = |(head, target): &(&Head, Offset)| head.position.offset.min(*target) - head.genesis.offset;
-        let done = aims.iter().map(done).sum();
-        let target = aims.iter().map(|(head, target)| target - head.genesis.offset).sum();
+    if heads.len() < scanned.len() || heads.iter().any(|(head, target)| head.position.offset < *target) {
+        let passed = |head: &Head, offset: Offset| offset.saturating_sub(head.genesis.offset);
+        let done = heads.iter().map(|(head, target)| passed(head, head.position.offset.min(*target))).sum();
+        let target = heads.iter().map(|(head, target)| passed(head, *target)).sum();
         return Err(QueryError::Folding { done, target });
     }
-    Ok(heads.into_iter().cloned().collect())
+    Ok(heads.into_iter().map(|(head, _)| head.clone()).collect())
+}
+
+/// Whether the projection is in the live set of a partition.
+fn live(projection: &Projection, partition: u32, head: &Head) -> Result<(), QueryError> {
+    let name = &projection.definition.name;
+    let live = head.live(name, projection.generation).with_context(|| {
+        format!("generation {} of {name} is not folded in partition {partition}", projection.generation)
+    })?;
+    match live.broken.clone() {
+        Some(Broken { event, reason, .. }) => Err(QueryError::Broken { partition, event, reason }),
+        None => Ok(()),
+    }
 }
 
 fn position(log: Uuid, heads: &[Head]) -> Position {

@@ -162,9 +162,9 @@ impl Head {
         (self.position, self.epoch)
     }
 
-    /// The projections that are in the live set.
-    pub fn is_live(&self, projection: &str) -> bool {
-        self.projections.get(projection).is_some_and(|live| live.broken.is_none())
+    /// How a projection stands, if this generation of it is folded here.
+    pub fn live(&self, projection: &str, generation: u32) -> Option<&Live> {
+        self.projections.get(projection).filter(|live| live.generation == generation)
     }
 }
 

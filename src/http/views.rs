@@ -200,16 +200,16 @@ impl Views {
             description: definition.description.clone(),
             fields: projection.view.fields(),
             definition: definition.text.clone(),
-            state: self.state(&definition.name),
+            state: self.state(projection),
         }
     }
 
-    fn state(&self, name: &str) -> ViewState {
+    fn state(&self, projection: &Projection) -> ViewState {
         let states = (0..self.0.progress.partitions()).map(|partition| self.0.progress.state(partition));
         let of_partition = |state: refold_projections::progress::State| match (&state.head, &state.condition)
         {
             (_, Condition::Stopped { .. }) => ViewState::Broken,
-            (Some(head), _) if !head.is_live(name) => ViewState::Broken,
+            (Some(head), _) if !projection.is_live(head) => ViewState::Broken,
             (Some(head), _) if head.is_caught_up() => ViewState::Live,
             _ => ViewState::Folding,
         };
@@ -223,7 +223,7 @@ impl Views {
         let partitions = (0..).zip(ends).map(|(partition, end)| self.partition(name, partition, *end));
         Standing {
             name: name.clone(),
-            state: self.state(name),
+            state: self.state(projection),
             generation: projection.generation,
             partitions: partitions.collect(),
         }

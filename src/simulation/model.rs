@@ -64,7 +64,6 @@ pub(super) struct Command {
     pub trace: String,
     pub hash: Option<Hash>,
     pub counts: bool,
-    pub guards: Vec<Guard>,
     pub events: Vec<Event>,
 }
 
@@ -204,8 +203,7 @@ impl Partition {
             self.seen.voids += 1;
         }
         let trace = command.trace.as_deref().unwrap_or_default().to_owned();
-        let guards = command.guards.clone();
-        self.commands.push(Command { receipt, offset, trace, hash: command.hash, counts, guards, events });
+        self.commands.push(Command { receipt, offset, trace, hash: command.hash, counts, events });
     }
 
     fn move_on(

@@ -3,6 +3,9 @@
 //! It is written without waiting for the disk (`synchronous=NORMAL` under WAL): a power failure may roll it
 //! back, position and views together, and the log brings it forward again.
 
+#[cfg(test)]
+mod tests;
+
 use super::{Blob, Flush, Flushed, Loaded, Range, STORE_FORMAT, Scanned, Space, Standing, Store, Wanted};
 use crate::state::Head;
 use anyhow::{Context, anyhow, bail};
@@ -165,14 +168,7 @@ impl Store for SqliteStore {
     }
 
     async fn scan(&self, partition: u32, range: Range) -> anyhow::Result<Scanned> {
-        self.read(move |tx, spaces| {
-            let entries = match spaces.find(&range.space) {
-                Some(space) => entries(tx, partition, space, range)?,
-                None => Vec::new(),
-            };
-            Ok(Scanned { head: head(tx, partition)?, entries })
-        })
-        .await
+        self.read(move |tx, spaces| scan(tx, spaces, partition, range)).await
     }
 
     async fn flush(&self, partition: u32, flush: Arc<Flush>) -> anyhow::Result<Flushed> {
@@ -260,21 +256,24 @@ impl Spaces {
         Ok(id)
     }
 
-    fn reread(&self, connection: &Connection) -> anyhow::Result<()> {
-        let fresh = Self::read(connection)?.0.into_inner().unwrap_or_else(PoisonError::into_inner);
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = fresh;
-        Ok(())
+    /// The highest number given; the next one will be above it.
+    fn newest(&self) -> i64 {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        known.values().copied().max().unwrap_or(0)
+    }
+
+    fn forget_after(&self, newest: i64) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).retain(|_, id| *id <= newest);
     }
 }
 
 /// Does a group of jobs in one transaction, and answers them once it is committed.
 fn perform(connection: &mut Connection, spaces: &Spaces, group: &mut Vec<Job>) {
+    let newest = spaces.newest();
     let outcome = attempt(connection, spaces, group);
     if outcome.is_err() {
-        // Names that were given numbers in a transaction that is gone must be given them again.
-        if let Err(error) = spaces.reread(connection) {
-            tracing::error!(%error, "cannot read the store's spaces");
-        }
+        // Numbers that were given in a transaction that is gone will be given again, to other spaces perhaps.
+        spaces.forget_after(newest);
     }
     let mut flushed = outcome.as_ref().ok().into_iter().flatten();
     for job in group.drain(..) {
@@ -355,6 +354,7 @@ fn head(tx: &Transaction<'_>, partition: u32) -> anyhow::Result<Option<Head>> {
 }
 
 fn load(tx: &Transaction<'_>, spaces: &Spaces, partition: u32, wanted: Wanted) -> anyhow::Result<Loaded> {
+    // The head first, as in a scan.
     let mut loaded = Loaded { head: head(tx, partition)?, values: BTreeMap::new() };
     let mut get =
         tx.prepare_cached("SELECT value FROM entries WHERE partition = ?1 AND space = ?2 AND key = ?3")?;
@@ -369,6 +369,16 @@ fn load(tx: &Transaction<'_>, spaces: &Spaces, partition: u32, wanted: Wanted) -
         }
     }
     Ok(loaded)
+}
+
+fn scan(tx: &Transaction<'_>, spaces: &Spaces, partition: u32, range: Range) -> anyhow::Result<Scanned> {
+    // The head first: reading it fixes the moment, and every space of that moment has its number by then.
+    let head = head(tx, partition)?;
+    let entries = match spaces.find(&range.space) {
+        Some(space) => entries(tx, partition, space, range)?,
+        None => Vec::new(),
+    };
+    Ok(Scanned { head, entries })
 }
 
 fn entries(

@@ -1,8 +1,8 @@
 //! Keys of views: values one after the other, in bytes that sort as the values do.
 //!
-//! A text is escaped and ended so that no key is the beginning of another (as in FoundationDB's tuple layer:
-//! a zero byte is followed by 0xFF, and a zero byte alone ends the text); numbers are big-endian with the
-//! sign bit turned over.
+//! A text is escaped and ended so that no value is the beginning of another: a zero byte is followed by 0xFF,
+//! and two zero bytes end the text. Numbers are big-endian with the sign bit turned over; times are kept to the
+//! microsecond.
 
 use anyhow::{Context, bail, ensure};
 use jiff::Timestamp;
@@ -13,6 +13,10 @@ const ABSENT: u8 = 0x01;
 const TEXT: u8 = 0x02;
 const INTEGER: u8 = 0x03;
 const TIME: u8 = 0x04;
+/// What follows a zero byte that belongs to a text.
+const ESCAPED: u8 = 0xFF;
+/// What ends a text.
+const END: [u8; 2] = [0, 0];
 const SIGN: u64 = 1 << 63;
 
 /// Appends a value to a key. Lists have no order and are no part of keys: definitions refuse them.
@@ -31,10 +35,10 @@ pub fn push_text(key: &mut Vec<u8>, text: &str) {
     for part in text.as_bytes().split_inclusive(|byte| *byte == 0) {
         key.extend_from_slice(part);
         if part.ends_with(&[0]) {
-            key.push(0xFF);
+            key.push(ESCAPED);
         }
     }
-    key.push(0);
+    key.extend_from_slice(&END);
 }
 
 /// Takes the first value off a key.
@@ -69,12 +73,13 @@ fn pop_text(key: &mut &[u8]) -> anyhow::Result<String> {
     loop {
         let zero = key.iter().position(|byte| *byte == 0).context("a text in a key has no end")?;
         text.extend_from_slice(&key[..zero]);
-        let escaped = key.get(zero + 1) == Some(&0xFF);
-        *key = &key[zero + 1 + usize::from(escaped)..];
-        if !escaped {
-            break;
+        let (mark, rest) = key[zero + 1..].split_first().context("a text in a key has no end")?;
+        *key = rest;
+        match *mark {
+            ESCAPED => text.push(0),
+            0 => break,
+            other => bail!("a text in a key holds a zero byte followed by {other}"),
         }
-        text.push(0);
     }
     let text = String::from_utf8(text);
     ensure!(text.is_ok(), "a text in a key is not UTF-8");
@@ -130,6 +135,12 @@ mod tests {
         ) {
             let ranks = |values: &[Value<'_>]| values.iter().map(rank).collect::<Vec<_>>();
             prop_assert_eq!(encode(&a).cmp(&encode(&b)), ranks(&a).cmp(&ranks(&b)));
+        }
+
+        #[test]
+        fn no_value_is_the_beginning_of_another(a in value(), b in value()) {
+            let (one, other) = (encode(std::slice::from_ref(&a)), encode(std::slice::from_ref(&b)));
+            prop_assert_eq!(one.starts_with(&other), a == b);
         }
 
         #[test]

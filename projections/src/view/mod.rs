@@ -35,6 +35,18 @@ pub struct Event<'a> {
     pub values: Vec<Value<'a>>,
 }
 
+impl Event<'_> {
+    /// Whether it can be shown as it is kept. Lists are kept as they came, and JSON text may nest too deeply
+    /// or hold what is no value; one such entry would spoil every page that it stands on.
+    ///
+    /// # Errors
+    /// What cannot be read again.
+    pub fn check(&self) -> serde_json::Result<()> {
+        let has_list = self.values.iter().any(|value| matches!(value, Value::List(_)));
+        if has_list { serde_json::from_slice(&entry(self)).map(|_: serde_json::Value| ()) } else { Ok(()) }
+    }
+}
+
 /// A kind of view, made for one definition.
 pub trait View: Debug + Send + Sync {
     /// The kind's name, as definitions and answers have it.

@@ -1,0 +1,87 @@
+//! Reads records: what each is, and the data of its events in their newest form.
+
+use crate::state::Mark;
+use bytes::Bytes;
+use refold_domain::commit::{self, Commit, DecodeError};
+use refold_domain::hash::Hash;
+use refold_domain::log::Offset;
+use refold_domain::schema::{self, EventType, Unreadable};
+use std::borrow::Cow;
+use uuid::Uuid;
+
+/// A record of the log, read.
+#[derive(Debug)]
+pub struct Record<'r> {
+    pub(super) mark: Mark,
+    pub(super) content: Content<'r>,
+}
+
+#[derive(Debug)]
+pub(super) enum Content<'r> {
+    /// A commit, and the data of its events by command.
+    Commit(Commit<'r>, Vec<Vec<Result<Data<'r>, String>>>),
+    /// Says something about the log, and nothing to a view.
+    Ready,
+    /// No record of this log.
+    Foreign,
+}
+
+#[derive(Debug)]
+pub(super) struct Data<'r> {
+    pub(super) kind: &'static EventType,
+    pub(super) text: Cow<'r, str>,
+}
+
+/// Reads records; where one is too new for this binary, those before it and why it cannot go on.
+pub fn read(log: Uuid, records: &[(Offset, Bytes)]) -> (Vec<Record<'_>>, Option<String>) {
+    let mut read = Vec::with_capacity(records.len());
+    for (offset, bytes) in records {
+        match Content::read(log, bytes) {
+            Ok(content) => {
+                let mark = Mark { offset: *offset, hash: Hash::of(bytes) };
+                read.push(Record { mark, content });
+            }
+            Err(newer) => return (read, Some(format!("at offset {offset}: {newer}"))),
+        }
+    }
+    (read, None)
+}
+
+/// How many commands these records hold.
+pub fn commands(records: &[Record<'_>]) -> usize {
+    let count = |record: &Record<'_>| match &record.content {
+        Content::Commit(commit, _) => commit.commands.len(),
+        Content::Ready | Content::Foreign => 0,
+    };
+    records.iter().map(count).sum()
+}
+
+impl<'r> Content<'r> {
+    fn read(log: Uuid, bytes: &'r [u8]) -> Result<Self, String> {
+        match commit::Record::decode(bytes) {
+            // Void, whatever is in it; another log's events must not stop this one.
+            Ok(commit::Record::Commit(commit)) if commit.log != log => Ok(Self::Foreign),
+            Ok(commit::Record::Commit(commit)) => {
+                let by_command = |command: &commit::Command<'r>| command.events.iter().map(data).collect();
+                let events = commit.commands.iter().map(by_command).collect::<Result<_, Unreadable>>();
+                Ok(Self::Commit(commit, events.map_err(|newer| newer.to_string())?))
+            }
+            Ok(commit::Record::Ready(ready)) if ready.log == log => Ok(Self::Ready),
+            Err(DecodeError::Newer { log: of, .. }) if of != log => Ok(Self::Foreign),
+            Err(newer @ DecodeError::Newer { .. }) => Err(newer.to_string()),
+            // A genesis that is not a partition's first record is void.
+            Ok(_) | Err(DecodeError::Foreign(_)) => Ok(Self::Foreign),
+        }
+    }
+}
+
+fn data<'r>(event: &commit::Event<'r>) -> Result<Result<Data<'r>, String>, Unreadable> {
+    let Some(kind) = schema::find(&event.kind) else {
+        return Ok(Err(format!("unknown event type {:?}", event.kind)));
+    };
+    match kind.current(event.v, event.data) {
+        Ok(text) => Ok(Ok(Data { kind, text })),
+        Err(Unreadable::Malformed(reason)) => Ok(Err(reason)),
+        Err(newer) => Err(newer),
+    }
+}
