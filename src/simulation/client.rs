@@ -177,7 +177,7 @@ impl Client {
         let mut receipts = self.receipts.clone();
         receipts.retain(|_| self.rng.random_bool(0.5));
         let store = process.store(&Arc::new(Caller::new(process.number, Role::Client(self.number))));
-        let (floor, put_back) = (self.world.store().floor(), self.world.store().put_back_count());
+        let (floor, put_back) = (self.world.store().floor(), ready.put_back);
         let looking = see(ready, store, projection, receipts.clone(), self.waits.1);
         match process.serve(looking).await.flatten() {
             Some((view, Ok(page))) => {

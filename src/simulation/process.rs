@@ -37,6 +37,8 @@ pub(super) struct Process {
 pub(super) struct Ready {
     pub progress: Arc<Progress>,
     pub projections: Arc<Vec<Projection>>,
+    /// How often the store had been put back before this process first looked at it.
+    pub put_back: usize,
     writer: Arc<Writer>,
 }
 
@@ -70,6 +72,7 @@ impl Process {
         let partitions = NonZeroU32::new(self.outside.partitions).expect("there is a partition");
         let log = genesis::open(self.log(&caller).as_ref(), partitions).await?;
         let projections = Arc::new(catalogue::open(self.store(&caller).as_ref(), definitions()).await?);
+        let put_back = self.outside.store.put_back_count();
         let progress = Arc::new(Progress::new(log, partitions.get()));
         for partition in 0..partitions.get() {
             let caller = Arc::new(Caller::new(self.number, Role::Projector));
@@ -84,7 +87,8 @@ impl Process {
         }
         let writing = self.log(&Arc::new(Caller::new(self.number, Role::Writer)));
         let writer = Arc::new(Writer::start(&writing, log, partitions.get(), QUEUE_COMMANDS));
-        *self.ready.lock().expect("unpoisoned") = Some(Arc::new(Ready { progress, projections, writer }));
+        *self.ready.lock().expect("unpoisoned") =
+            Some(Arc::new(Ready { progress, projections, put_back, writer }));
         self.outside.turnstile.note(|| format!("process {} serves", self.number));
         Ok(())
     }
