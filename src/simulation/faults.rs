@@ -75,8 +75,8 @@ impl Faults {
             kill: some(40, 10),
             start: some(100, 60).max(10),
             pause: some(45, 15),
-            empty: some(25, 8),
-            roll_back: some(20, 8),
+            empty: some(25, 12),
+            roll_back: some(30, 15),
             lose: some(7, 8),
             healed: AtomicBool::new(false),
         }

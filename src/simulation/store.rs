@@ -21,6 +21,8 @@ pub(super) struct Shared {
     pub faults: Arc<Faults>,
     pub broker: Arc<Broker>,
     pub memory: MemoryStore,
+    /// What no store may come to.
+    pub odd: Mutex<Option<String>>,
     /// How far the log reached each time the store was emptied, and nothing where it was rolled back.
     pub put_back: Mutex<Vec<Option<Ends>>>,
 }
@@ -80,6 +82,21 @@ impl Shared {
     }
 
     fn apply(&self, partition: u32, flush: Arc<Flush>) -> anyhow::Result<Flushed> {
+        let target = self.target(partition);
+        let flushed = self.store(partition, flush);
+        if target.is_some_and(|target| self.target(partition) != Some(target)) {
+            *self.odd.lock().expect("unpoisoned") =
+                Some("a state has another target than it was created with".into());
+        }
+        flushed
+    }
+
+    /// The end of the log that a partition's state must reach before it answers.
+    fn target(&self, partition: u32) -> Option<Offset> {
+        at_once(self.memory.load(partition, Wanted::new())).ok()?.head.map(|head| head.target)
+    }
+
+    fn store(&self, partition: u32, flush: Arc<Flush>) -> anyhow::Result<Flushed> {
         let flushing = self.memory.flush(partition, flush);
         // A store without this rule writes in two steps, and somebody dies between them.
         if !rule::holds(Rule::FlushIsAtomic)

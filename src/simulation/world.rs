@@ -102,6 +102,7 @@ impl World {
             faults: Arc::clone(&faults),
             broker: Arc::clone(&broker),
             memory: MemoryStore::default(),
+            odd: Mutex::default(),
             put_back: Mutex::default(),
         });
         let slots = rng.random_range(1..=3);
@@ -296,6 +297,9 @@ impl World {
     }
 
     fn hold_to_account(&self) -> Result<Model, String> {
+        if let Some(odd) = self.outside.store.odd.lock().expect("unpoisoned").clone() {
+            return Err(odd);
+        }
         let asked = self.asked.lock().expect("unpoisoned");
         let seen = self.seen.lock().expect("unpoisoned");
         check::all(PARTITIONS, &self.outside.broker.changes(), &asked, &seen)
