@@ -187,8 +187,7 @@ impl Told<'_> {
                 return Err(format!("a view misses what its reader had waited for, {place:?}: {seen:?}"));
             }
         }
-        let floor = seen.floor.iter().flatten();
-        if floor.zip(&seen.offsets).any(|(floor, offset)| offset < floor) {
+        if seen.targets.iter().zip(&seen.offsets).any(|(target, offset)| offset < target) {
             return Err(format!("a view was answered before it was folded to its target: {seen:?}"));
         }
         same(&seen.data, &self.model.view(&seen.view, &seen.offsets), || format!("a view is wrong: {seen:?}"))

@@ -2,7 +2,6 @@
 
 use super::intent::{Command, Intent};
 use super::process::{Process, Ready};
-use super::store::Ends;
 use super::turnstile::{Caller, Kind, Role};
 use super::world::World;
 use crate::commands::{CommandError, Recorded};
@@ -52,8 +51,8 @@ pub(super) struct Seen {
     pub data: Vec<Json>,
     /// What the client had waited for.
     pub receipts: Vec<Receipt>,
-    /// What was on the log when the store was created must be in it.
-    pub floor: Option<Ends>,
+    /// How far each partition had to be to answer, where that is known.
+    pub targets: Vec<Option<u64>>,
 }
 
 pub(super) struct Client {
@@ -177,16 +176,19 @@ impl Client {
         let mut receipts = self.receipts.clone();
         receipts.retain(|_| self.rng.random_bool(0.5));
         let store = process.store(&Arc::new(Caller::new(process.number, Role::Client(self.number))));
-        let (floor, put_back) = (self.world.store().floor(), ready.put_back);
+        let targets = self.world.store().targets(ready.progress.partitions());
+        let (put_back, first_put_back) = (self.world.store().put_back_count(), ready.put_back);
         let looking = see(ready, store, projection, receipts.clone(), self.waits.1);
         match process.serve(looking).await.flatten() {
             Some((view, Ok(page))) => {
                 let offsets = page.position.offsets;
                 self.world.turnstile().note(|| format!("client {} sees {view} at {offsets:?}", self.number));
-                self.world.saw(Seen { view, offsets, data: page.data, receipts, floor });
+                let is_same = put_back == self.world.store().put_back_count();
+                let targets = if is_same { targets } else { Vec::new() };
+                self.world.saw(Seen { view, offsets, data: page.data, receipts, targets });
             }
             Some((view, Err(QueryError::Folding { .. })))
-                if put_back == self.world.store().put_back_count() =>
+                if first_put_back == self.world.store().put_back_count() =>
             {
                 self.world.complain(format!(
                     "{view} is refused, though its process has folded all and more: {receipts:?}"

@@ -1,7 +1,6 @@
 //! A store in memory behind a connection that fails before, after and instead of what it is asked to do.
 
 use super::faults::Faults;
-use super::log::Broker;
 use super::turnstile::{Caller, Kind, Turnstile};
 use anyhow::{anyhow, bail};
 use async_trait::async_trait;
@@ -12,6 +11,7 @@ use refold_projections::store::{
     Blob, Flush, Flushed, Loaded, MemoryStore, Range, Scanned, Snapshot, Store, Wanted,
 };
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
@@ -19,12 +19,10 @@ use std::task::{Context, Poll, Waker};
 pub(super) struct Shared {
     pub turnstile: Arc<Turnstile>,
     pub faults: Arc<Faults>,
-    pub broker: Arc<Broker>,
     pub memory: MemoryStore,
     /// What no store may come to.
     pub odd: Mutex<Option<String>>,
-    /// How far the log reached each time the store was emptied, and nothing where it was rolled back.
-    pub put_back: Mutex<Vec<Option<Ends>>>,
+    pub put_back: AtomicUsize,
 }
 
 /// A caller's connection to the store.
@@ -33,31 +31,25 @@ pub(super) struct Connection {
     pub caller: Arc<Caller>,
 }
 
-/// The end of each partition.
-pub(super) type Ends = Vec<Option<Offset>>;
-
 impl Shared {
     pub(super) fn empty(&self, catalogue: Blob) -> anyhow::Result<()> {
-        self.put_back.lock().expect("unpoisoned").push(Some(self.broker.ends()));
+        self.put_back.fetch_add(1, Ordering::Relaxed);
         at_once(self.memory.reset(catalogue))
     }
 
     pub(super) fn roll_back(&self, snapshot: &Snapshot) {
-        self.put_back.lock().expect("unpoisoned").push(None);
+        self.put_back.fetch_add(1, Ordering::Relaxed);
         self.memory.restore(snapshot);
     }
 
-    /// How often the store was put back.
+    /// How often the store was emptied or rolled back.
     pub(super) fn put_back_count(&self) -> usize {
-        self.put_back.lock().expect("unpoisoned").len()
+        self.put_back.load(Ordering::Relaxed)
     }
 
-    /// How far a view has to be that is answered now: whoever created the state that it is read from had seen the
-    /// store emptied for the last time but one, and asked for the log's end after that.
-    pub(super) fn floor(&self) -> Option<Ends> {
-        let put_back = self.put_back.lock().expect("unpoisoned");
-        let was_rolled_back = put_back.iter().any(Option::is_none);
-        put_back.iter().rev().nth(1).filter(|_| !was_rolled_back).cloned().flatten()
+    /// How far each partition's state has to come before it answers.
+    pub(super) fn targets(&self, partitions: u32) -> Vec<Option<Offset>> {
+        (0..partitions).map(|partition| self.target(partition)).collect()
     }
 
     fn maybe_down(&self) -> anyhow::Result<()> {
@@ -91,7 +83,6 @@ impl Shared {
         flushed
     }
 
-    /// The end of the log that a partition's state must reach before it answers.
     fn target(&self, partition: u32) -> Option<Offset> {
         at_once(self.memory.load(partition, Wanted::new())).ok()?.head.map(|head| head.target)
     }

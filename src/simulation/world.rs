@@ -100,10 +100,9 @@ impl World {
         let store = Arc::new(Shared {
             turnstile: Arc::clone(&turnstile),
             faults: Arc::clone(&faults),
-            broker: Arc::clone(&broker),
             memory: MemoryStore::default(),
             odd: Mutex::default(),
-            put_back: Mutex::default(),
+            put_back: AtomicUsize::new(0),
         });
         let slots = rng.random_range(1..=3);
         Arc::new(Self {
@@ -225,7 +224,8 @@ impl World {
         let (faults, turnstile) = (&self.outside.faults, self.turnstile());
         let memory = &self.outside.store.memory;
         let mut snapshots = self.snapshots.lock().expect("unpoisoned");
-        if turnstile.rolls(20) {
+        let has_begun = matches!(at_once(memory.catalogue()), Ok(Some(_)));
+        if has_begun && turnstile.rolls(20) {
             snapshots.push(memory.snapshot());
         }
         if turnstile.rolls(faults.empty) {
