@@ -8,7 +8,7 @@ use crate::writer::{WriteError, Writer};
 use anyhow::{Context, anyhow};
 use bytes::Bytes;
 use futures::StreamExt;
-use refold_domain::commit::{Guard, Record};
+use refold_domain::commit::{Commit, Guard, Record};
 use refold_domain::decision::{self, Decision, NewEvent, Rejection};
 use refold_domain::hash::{Hash, partition_of};
 use refold_domain::log::{End, EventLog, Offset};
@@ -313,8 +313,12 @@ impl Commands {
         let receipt = entry.receipt(partition);
         let reading = timeout_at(deadline, self.first_from(partition, entry.offset)).await;
         let (offset, bytes) = reading.map_err(|_| self.behind(partition))??;
+        let is_the_one = |commit: &Commit<'_>| {
+            (offset, commit.writer, commit.seq) == (entry.offset, entry.writer, entry.seq)
+        };
         let commit = match Record::decode(&bytes) {
-            Ok(Record::Commit(commit)) if offset == entry.offset && commit.seq == entry.seq => commit,
+            Ok(Record::Commit(commit)) if is_the_one(&commit) => commit,
+            // A broker that lost the commit may hold another's in its place.
             _ => return Err(CommandError::Lost(receipt)),
         };
         let command = commit.commands.get(entry.command as usize).context("a commit lacks a command")?;

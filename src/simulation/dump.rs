@@ -1,6 +1,6 @@
 //! What a store holds, and whether that is what the log means.
 
-use super::model::{Model, Partition};
+use super::model::Partition;
 use super::store::at_once;
 use refold_projections::catalogue::Projection;
 use refold_projections::state::{Head, StreamEntry};
@@ -30,7 +30,7 @@ impl Dump {
         });
         let streams: Vec<Blob> = spaces[&Space::Streams].keys().cloned().collect();
         spaces.entry(Space::Keys).and_modify(|keys| {
-            keys.retain(|number, stream| is_young(number, &head) && streams.contains(stream))
+            keys.retain(|number, stream| is_young(number, &head) && streams.contains(stream));
         });
         Some(Self { head, spaces })
     }
@@ -56,7 +56,7 @@ impl Dump {
     }
 
     /// Whether the partition is remembered as the log means it.
-    pub(super) fn follows(&self, model: &Model, partition: &Partition) -> Result<(), String> {
+    pub(super) fn follows(&self, partition: &Partition) -> Result<(), String> {
         if self.head.seen != partition.seen {
             let seen = (self.head.seen, partition.seen);
             return Err(format!(
@@ -64,7 +64,6 @@ impl Dump {
                 partition.number
             ));
         }
-        debug_assert!(model.partitions.len() > partition.number as usize);
         let mut right: BTreeMap<Blob, _> = BTreeMap::new();
         for (name, stream) in &partition.streams {
             if partition.stream(name).is_some() {

@@ -183,7 +183,7 @@ impl Broker {
         let mut offset = records.last().map_or(hole, |(last, _)| last + 1 + hole);
         // Where a retry stores a lost record twice, the second copy may come to lie exactly where the lost one lay, and
         // a store that has folded it cannot tell by its mark. One loss in very many; it is left out here.
-        if lost.contains(&(partition, offset, Hash::of(&bytes))) {
+        while lost.contains(&(partition, offset, Hash::of(&bytes))) {
             offset += 1;
         }
         records.push((offset, bytes.clone()));

@@ -54,12 +54,8 @@ impl Process {
         process.spawn(async move {
             loop {
                 let Some(process) = weak.upgrade() else { return };
-                match process.boot().await {
-                    Ok(()) => return,
-                    Err(error) => {
-                        process.outside.turnstile.note(|| format!("process {number} cannot start: {error:#}"))
-                    }
-                }
+                let Err(error) = process.boot().await else { return };
+                process.outside.turnstile.note(|| format!("process {number} cannot start: {error:#}"));
                 drop(process);
                 tokio::time::sleep(START_WAIT).await;
             }

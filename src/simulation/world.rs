@@ -136,7 +136,9 @@ impl World {
         }
         self.heal();
         self.until("the clients have their answers", || {
-            while tasks.try_join_next().is_some() {}
+            while let Some(ended) = tasks.try_join_next() {
+                ended.expect("a client does not panic");
+            }
             tasks.is_empty()
         })
         .await?;
@@ -312,7 +314,7 @@ impl World {
         for partition in &model.partitions {
             let dump = Dump::take(&self.outside.store.memory, partition.number, &ready.projections);
             let dump = dump.ok_or("the store is empty")?;
-            dump.follows(model, partition)?;
+            dump.follows(partition)?;
             dumps.push(dump);
         }
         Ok(dumps)
