@@ -315,9 +315,6 @@ async fn resume(log: &dyn EventLog, partition: u32, head: &Head) -> Result<Recor
     if ends_before(bounds, offset) && rule::holds(Rule::StartComparesRecord) {
         return Err(diverged(&format!("the log ends before offset {offset}, which the store has folded")));
     }
-    if ends_before(bounds, head.target) {
-        return Err(diverged(&format!("the log ends before offset {}, which it held before", head.target)));
-    }
     let mut records = log.read(partition, offset).await?;
     if !rule::holds(Rule::StartComparesRecord) {
         return Ok(records);
@@ -327,6 +324,10 @@ async fn resume(log: &dyn EventLog, partition: u32, head: &Head) -> Result<Recor
         return Err(diverged(&format!(
             "the log's record at offset {offset} is not the one that the store has folded"
         )));
+    }
+    // Asked only now: whatever the log loses from here on breaks the reading off.
+    if ends_before(log.bounds(partition).await?, head.target) {
+        return Err(diverged(&format!("the log ends before offset {}, which it held before", head.target)));
     }
     Ok(records)
 }

@@ -32,7 +32,7 @@ use std::thread;
 /// How many schedules are run unless `REFOLD_SIM_SCHEDULES` says otherwise.
 const SCHEDULES: u64 = 10_000;
 /// How many schedules are run twice.
-const SCHEDULES_REPEATED: u64 = 300;
+const SCHEDULES_REPEATED: u64 = 500;
 
 #[test]
 fn no_schedule_breaks_a_promise() {
