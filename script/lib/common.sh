@@ -16,4 +16,13 @@ die() {
   exit 1
 }
 
+# A browser that can be driven: its path.
+browser() {
+  local name
+  for name in chromium chromium-browser google-chrome google-chrome-stable; do
+    command -v "$name" && return
+  done
+  return 1
+}
+
 has() { command -v "$1" >/dev/null 2>&1; }

@@ -1,16 +1,20 @@
 //! The HTTP surface: one file a system, and what they share.
 //!
 //! A request comes in through the [`acceptor`], is read by [`body`] and [`headers`], handled by its system, and
-//! answered with an object or a [`problem`]. [`reading`] is what all queries do first and last.
+//! answered with an object or a [`problem`]. [`reading`] is what all queries do first and last. For people there are
+//! the [`page`] and the [`docs`].
 
 pub mod acceptor;
 pub mod admission;
 pub mod body;
+pub mod browser;
+pub mod docs;
 pub mod foods;
 pub mod headers;
 pub mod introductions;
 pub mod measure;
 pub mod operations;
+pub mod page;
 pub mod problem;
 pub mod purchases;
 pub mod reading;
@@ -20,7 +24,7 @@ pub mod views;
 use crate::service::Service;
 use crate::settings;
 use poem::middleware::{NormalizePath, TrailingSlash};
-use poem::{Endpoint, EndpointExt, Route};
+use poem::{Endpoint, EndpointExt};
 use poem_openapi::{OpenApiService, Tags};
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,11 +59,10 @@ pub fn routes(service: &Arc<Service>, limits: settings::Http) -> impl Endpoint +
     let api = OpenApiService::new(apis, "Refold", env!("CARGO_PKG_VERSION"))
         .description("Commands in, one log, read models out. Every POST, PUT and DELETE answers with a receipt; a query that brings it back sees what was written.");
     let document = api.spec_endpoint();
-    let ui = api.swagger_ui();
-    Route::new()
-        .nest("/", api)
+    let docs = docs::page(api.swagger_ui_html());
+    page::routes(api)
         .at("/openapi.json", document)
-        .nest("/docs", ui)
+        .at("/docs", poem::get(docs))
         .with(NormalizePath::new(TrailingSlash::Trim))
         .with(admission::Admission::new(limits.requests_max))
         .data(Arc::new(limits))
