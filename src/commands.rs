@@ -6,11 +6,12 @@
 
 use crate::writer::{WriteError, Writer};
 use anyhow::{Context, anyhow};
+use bytes::Bytes;
 use futures::StreamExt;
-use refold_domain::commit::{Guard, Record};
+use refold_domain::commit::{Commit, Guard, Record};
 use refold_domain::decision::{self, Decision, NewEvent, Rejection};
 use refold_domain::hash::{Hash, partition_of};
-use refold_domain::log::{End, EventLog};
+use refold_domain::log::{End, EventLog, Offset};
 use refold_domain::receipt::{EventId, Receipt};
 use refold_domain::rule::{self, Rule};
 use refold_domain::stream;
@@ -59,7 +60,11 @@ pub struct Request {
 
 /// What a decision looks at: the streams of the request that exist.
 #[derive(Debug, Default)]
-pub struct Streams(BTreeMap<String, StreamEntry>);
+pub struct Streams {
+    entries: BTreeMap<String, StreamEntry>,
+    /// Where the store stood, if it was asked.
+    at: Option<Offset>,
+}
 
 /// A command that counts.
 #[derive(Debug)]
@@ -132,7 +137,7 @@ enum Step {
 impl Streams {
     /// A stream, if it was ever moved.
     pub fn get(&self, name: &str) -> Option<&StreamEntry> {
-        self.0.get(name)
+        self.entries.get(name)
     }
 }
 
@@ -148,19 +153,19 @@ impl Commands {
     ) -> Result<Recorded, CommandError> {
         let deadline = Instant::now() + self.verdict_wait;
         let partition = partition_of(&request.partition_key, self.progress.partitions());
-        let mut has_passed_end = !rule::holds(Rule::RejectionsWaitForTheEnd);
+        let mut end = (!rule::holds(Rule::RejectionsWaitForTheEnd)).then_some(0);
         for _ in 0..DECIDE_ATTEMPTS_MAX {
-            let step = self.look(partition, request, &decide).await?;
-            let step = match step {
-                Step::Reject(_) if !has_passed_end => {
-                    self.pass_end(partition, deadline).await?;
-                    has_passed_end = true;
-                    self.look(partition, request, &decide).await?
-                }
-                step => step,
-            };
+            let (mut step, mut at) = self.look(partition, request, &decide, deadline).await?;
+            if let (Step::Reject(_), None) = (&step, end) {
+                end = Some(self.pass_end(partition, deadline).await?);
+                (step, at) = self.look(partition, request, &decide, deadline).await?;
+            }
             match step {
                 Step::Answer(recorded) => return Ok(recorded),
+                // The store was emptied or rolled back since it had passed the end.
+                Step::Reject(_) if at < end && rule::holds(Rule::RejectionsCompareThePosition) => {
+                    return Err(self.behind(partition));
+                }
                 Step::Reject(error) => return Err(error),
                 Step::Append(guards, events) => {
                     if let Some(recorded) = self.append(partition, request, guards, events, deadline).await? {
@@ -172,31 +177,44 @@ impl Commands {
         Err(CommandError::Contended)
     }
 
-    /// Looks at the store and decides.
+    /// Looks at the store and decides; also says where the store stood.
     async fn look(
         &self,
         partition: u32,
         request: &Request,
         decide: impl Fn(&Streams) -> Result<Decision, Rejection>,
-    ) -> Result<Step, CommandError> {
+        deadline: Instant,
+    ) -> Result<(Step, Option<Offset>), CommandError> {
         let streams = self.streams(partition, request).await?;
+        let step = self.step(partition, request, &streams, decide(&streams), deadline).await?;
+        Ok((step, streams.at))
+    }
+
+    async fn step(
+        &self,
+        partition: u32,
+        request: &Request,
+        streams: &Streams,
+        decision: Result<Decision, Rejection>,
+        deadline: Instant,
+    ) -> Result<Step, CommandError> {
         let key = request.idempotency.as_deref();
         if let Some(entry) =
             key.and_then(|key| streams.get(key)).filter(|_| rule::holds(Rule::RepeatsGetTheFirstAnswer))
         {
             if entry.hash == Some(request.hash) {
-                return Ok(Step::Answer(self.recall(partition, entry).await?));
+                return Ok(Step::Answer(self.recall(partition, entry, deadline).await?));
             }
             return Ok(Step::Reject(CommandError::KeyReused));
         }
-        match decide(&streams) {
+        match decision {
             Ok(Decision::Record { mut guards, events }) => {
                 guards.extend(key.map(|key| Guard::step(key.to_owned(), 0)));
                 Ok(Step::Append(guards, events))
             }
             Ok(Decision::Repeat { stream }) => {
                 let entry = streams.get(&stream).context("a repeat of what is not there")?;
-                Ok(Step::Answer(self.recall(partition, entry).await?))
+                Ok(Step::Answer(self.recall(partition, entry, deadline).await?))
             }
             Err(rejection) => Ok(Step::Reject(CommandError::Rejected(rejection))),
         }
@@ -217,14 +235,14 @@ impl Commands {
         let Some(head) = loaded.head.filter(|head| head.is_caught_up()) else {
             return Err(self.behind(partition));
         };
-        let mut streams = BTreeMap::new();
+        let mut entries = BTreeMap::new();
         for (name, entry) in loaded.values.into_values().flatten() {
             let entry: StreamEntry = serde_json::from_slice(&entry).context("a stream in the store")?;
             if entry.is_remembered(head.keys) {
-                streams.insert(String::from_utf8(name).context("a stream in the store")?, entry);
+                entries.insert(String::from_utf8(name).context("a stream in the store")?, entry);
             }
         }
-        Ok(Streams(streams))
+        Ok(Streams { entries, at: Some(head.position.offset) })
     }
 
     fn behind(&self, partition: u32) -> CommandError {
@@ -236,8 +254,8 @@ impl Commands {
         CommandError::Behind(format!("partition {partition} has not caught up with the log: {why}"))
     }
 
-    /// Waits until the store has passed the log's end as it is now.
-    async fn pass_end(&self, partition: u32, deadline: Instant) -> Result<(), CommandError> {
+    /// Waits until the store has passed the log's end as it is now, and says where that is.
+    async fn pass_end(&self, partition: u32, deadline: Instant) -> Result<Offset, CommandError> {
         let bounds = timeout_at(deadline, self.log.bounds(partition)).await;
         let bounds = bounds.map_err(|_| self.behind(partition))?.map_err(|error| anyhow!(error))?;
         let End::Last(end) = bounds.end else {
@@ -246,7 +264,7 @@ impl Commands {
             )));
         };
         let reached = timeout_at(deadline, self.progress.reach(partition, end)).await;
-        reached.map_err(|_| self.behind(partition))
+        reached.map(|()| end).map_err(|_| self.behind(partition))
     }
 
     /// Appends a command; `None` where the log judged it void.
@@ -287,14 +305,22 @@ impl Commands {
         }
     }
 
-    /// Reads a command that counts from the log again.
-    async fn recall(&self, partition: u32, entry: &StreamEntry) -> Result<Recorded, CommandError> {
+    /// Reads a command that counts from the log again; a log that has lost it may have nothing to hand out.
+    async fn recall(
+        &self,
+        partition: u32,
+        entry: &StreamEntry,
+        deadline: Instant,
+    ) -> Result<Recorded, CommandError> {
         let receipt = entry.receipt(partition);
-        let mut records = self.log.read(partition, entry.offset).await.map_err(|error| anyhow!(error))?;
-        let record = records.next().await.context("the log ended the reading")?;
-        let (offset, bytes) = record.map_err(|error| anyhow!(error))?;
+        let reading = timeout_at(deadline, self.first_from(partition, entry.offset)).await;
+        let (offset, bytes) = reading.map_err(|_| self.behind(partition))??;
+        let is_the_one = |commit: &Commit<'_>| {
+            (offset, commit.writer, commit.seq) == (entry.offset, entry.writer, entry.seq)
+        };
         let commit = match Record::decode(&bytes) {
-            Ok(Record::Commit(commit)) if offset == entry.offset && commit.seq == entry.seq => commit,
+            Ok(Record::Commit(commit)) if is_the_one(&commit) => commit,
+            // A broker that lost the commit may hold another's in its place.
             _ => return Err(CommandError::Lost(receipt)),
         };
         let command = commit.commands.get(entry.command as usize).context("a commit lacks a command")?;
@@ -305,6 +331,13 @@ impl Commands {
             data: event.data.to_owned(),
         };
         Ok(Recorded { receipt, is_repeat: true, events: (0..).zip(&command.events).map(event).collect() })
+    }
+}
+
+impl Commands {
+    async fn first_from(&self, partition: u32, offset: Offset) -> anyhow::Result<(Offset, Bytes)> {
+        let mut records = self.log.read(partition, offset).await?;
+        Ok(records.next().await.context("the log ended the reading")??)
     }
 }
 

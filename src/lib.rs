@@ -13,5 +13,7 @@ pub mod health;
 pub mod http;
 pub mod service;
 pub mod settings;
+#[cfg(test)]
+mod simulation;
 pub mod telemetry;
 pub mod writer;

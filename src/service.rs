@@ -99,9 +99,14 @@ impl Service {
     ///
     /// # Errors
     /// [`query::QueryError`]
-    pub async fn page(&self, name: &str, request: &query::Request) -> Result<query::Page, query::QueryError> {
+    pub async fn page(
+        &self,
+        name: &str,
+        request: &query::Request,
+        reached: &query::Reached,
+    ) -> Result<query::Page, query::QueryError> {
         let projection = self.projection(name).with_context(|| format!("there is no projection {name}"))?;
-        let page = query::page(self.store.as_ref(), &self.progress, projection, request).await?;
+        let page = query::page(self.store.as_ref(), &self.progress, projection, request, reached).await?;
         // Now, so that all that was read is known to be borne out by the log.
         query::verified(&self.progress)?;
         Ok(page)

@@ -7,6 +7,10 @@
 /// A rule whose absence loses something or counts it twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
+    /// Genesis: whoever opens a log takes the id that stands on it, not the one that it wanted.
+    GenesisIsReadBack,
+    /// Gate: a commit that was written for another log is void.
+    OtherLogsAreVoid,
     /// Gate: a commit whose number is not above its writer's last is void.
     DuplicatesAreVoid,
     /// Gate: a commit that was lost is void when it arrives late.
@@ -31,20 +35,32 @@ pub enum Rule {
     FlushBeforeNews,
     /// Projector: after a refused flush everything is read again from the store.
     RefusedFlushStartsAgain,
+    /// Projector: with nothing to fold, it looks now and then whether the store still stands where it left it.
+    IdleLooksAtTheStore,
     /// Store: a flush compares the position.
     FlushComparesPosition,
+    /// Store: a flush compares the epoch.
+    FlushComparesEpoch,
     /// Store: a flush writes everything or nothing.
     FlushIsAtomic,
+    /// Query: a store that has not reached what was on the log when it was created does not answer.
+    AnswersWaitForTheTarget,
+    /// Query: a store that was put back behind what its reader had waited for does not answer.
+    ReadersSeeWhatTheyReached,
     /// Commands: a void command is decided anew, not reported as done.
     VoidIsNoSuccess,
     /// Commands: a rejection waits until the store has passed the log's end.
     RejectionsWaitForTheEnd,
+    /// Commands: a rejection is not made from a store that was put back behind that end.
+    RejectionsCompareThePosition,
     /// Commands: a repeat under an idempotency key gets the first answer.
     RepeatsGetTheFirstAnswer,
 }
 
 /// Every rule.
 pub const ALL: &[Rule] = &[
+    Rule::GenesisIsReadBack,
+    Rule::OtherLogsAreVoid,
     Rule::DuplicatesAreVoid,
     Rule::LateIsVoid,
     Rule::GuardsMustHold,
@@ -57,10 +73,15 @@ pub const ALL: &[Rule] = &[
     Rule::StartComparesRecord,
     Rule::FlushBeforeNews,
     Rule::RefusedFlushStartsAgain,
+    Rule::IdleLooksAtTheStore,
     Rule::FlushComparesPosition,
+    Rule::FlushComparesEpoch,
     Rule::FlushIsAtomic,
+    Rule::AnswersWaitForTheTarget,
+    Rule::ReadersSeeWhatTheyReached,
     Rule::VoidIsNoSuccess,
     Rule::RejectionsWaitForTheEnd,
+    Rule::RejectionsCompareThePosition,
     Rule::RepeatsGetTheFirstAnswer,
 ];
 

@@ -129,22 +129,31 @@ impl Progress {
     /// # Errors
     /// Where the store cannot be read.
     pub async fn verdict(&self, store: &dyn Store, receipt: &Receipt) -> anyhow::Result<Verdict> {
+        Ok(self.judged(store, receipt).await?.0)
+    }
+
+    /// Waits until the store has passed a receipt's commit, and says how the command was judged, and at which
+    /// offset the store was seen to stand: it may be put back after that, so whoever reads on compares.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn judged(&self, store: &dyn Store, receipt: &Receipt) -> anyhow::Result<(Verdict, Offset)> {
         let partition = self.partitions.get(receipt.partition as usize);
         let partition = partition.with_context(|| format!("there is no partition {}", receipt.partition))?;
         let mut state = partition.state.subscribe();
         let mut asked = None;
         loop {
             state.borrow_and_update();
-            let look = partition.board().look(receipt);
+            let (look, at) = partition.look(receipt);
             let ask = match look {
-                Look::Judged(verdict) => return Ok(verdict),
+                Look::Judged(verdict) => return Ok((verdict, at)),
                 Look::Pending => false,
                 Look::Old => true,
                 // One look at the store is enough: what is passed after it comes onto the board.
                 Look::Unknown(forgotten) => asked.replace(forgotten) != Some(forgotten),
             };
-            if ask && let Some(verdict) = stored_verdict(store, receipt).await? {
-                return Ok(verdict);
+            if ask && let Some(judged) = stored_verdict(store, receipt).await? {
+                return Ok(judged);
             }
             state.changed().await.context("nobody follows the log any more")?;
         }
@@ -153,14 +162,16 @@ impl Progress {
     /// Tells that a flush succeeded.
     pub(crate) fn flushed(&self, partition: u32, head: Head, news: Vec<News>) {
         let partition = &self.partitions[partition as usize];
-        partition.board().extend(news);
+        let mut board = partition.board();
+        board.extend(news);
         partition.state.send_modify(|state| state.head = Some(Arc::new(head)));
     }
 
     /// Tells that everything is read anew from the store, which stands at `head`.
     pub(crate) fn restarted(&self, partition: u32, head: Head) {
         let partition = &self.partitions[partition as usize];
-        partition.board().forget();
+        let mut board = partition.board();
+        board.forget();
         partition.state.send_modify(|state| state.head = Some(Arc::new(head)));
     }
 
@@ -180,6 +191,14 @@ impl Progress {
 impl Partition {
     fn board(&self) -> MutexGuard<'_, Board> {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known of a receipt, and where the store stood then. Board and head change together, under the board's
+    /// lock.
+    fn look(&self, receipt: &Receipt) -> (Look, Offset) {
+        let board = self.board();
+        let at = self.state.borrow().head.as_ref().map_or(0, |head| head.position.offset);
+        (board.look(receipt), at)
     }
 }
 
@@ -219,16 +238,17 @@ impl Board {
 }
 
 /// What the store knows of a receipt; `None` where it has not passed it.
-async fn stored_verdict(store: &dyn Store, receipt: &Receipt) -> anyhow::Result<Option<Verdict>> {
+async fn stored_verdict(store: &dyn Store, receipt: &Receipt) -> anyhow::Result<Option<(Verdict, Offset)>> {
     let writer = receipt.writer.as_bytes().to_vec();
     let refused = refused_key(receipt.writer, receipt.seq, receipt.command);
     let wanted =
         Wanted::from([(Space::Writers, vec![writer.clone()]), (Space::Refused, vec![refused.clone()])]);
     let loaded = store.load(receipt.partition, wanted).await?;
-    let Some(entry) = loaded.value(&Space::Writers, &writer) else {
+    let (Some(entry), Some(head)) = (loaded.value(&Space::Writers, &writer), &loaded.head) else {
         return Ok(None);
     };
     let entry: WriterEntry = serde_json::from_slice(entry)?;
     let is_void = loaded.value(&Space::Refused, &refused).is_some();
-    Ok(entry.has_passed(receipt.seq).map(|verdict| if is_void { Verdict::Void } else { verdict }))
+    let verdict = entry.has_passed(receipt.seq).map(|verdict| if is_void { Verdict::Void } else { verdict });
+    Ok(verdict.map(|verdict| (verdict, head.position.offset)))
 }

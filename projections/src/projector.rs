@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
+use tokio::time::timeout;
 
 /// How many records one batch takes at most.
 const BATCH_RECORDS_MAX: usize = 4_096;
@@ -31,8 +32,13 @@ const BATCH_BYTES_MAX: usize = 4 << 20;
 const RETRY_WAIT_MIN: Duration = Duration::from_millis(50);
 /// How long a retry waits at most.
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(2);
+/// How long the log may take to hand out a record that it says it holds.
+const FIRST_RECORD_WAIT: Duration = Duration::from_secs(10);
 /// How long a stopped partition waits before it looks whether somebody has acted.
 const STOPPED_WAIT: Duration = Duration::from_secs(5);
+/// How long a partition that has nothing to fold waits before it looks whether the store still stands where it
+/// left it.
+const IDLE_WAIT: Duration = Duration::from_secs(1);
 /// How many idempotency keys become old before they are swept away together.
 const SWEEP_KEYS: u64 = 1_000;
 
@@ -98,14 +104,25 @@ impl Projector {
 
     async fn follow(&self) -> Result<std::convert::Infallible, Halt> {
         let mut head = self.open().await?;
-        let mut records = resume(self.log.as_ref(), self.place.partition, head.position).await?;
+        let mut records = resume(self.log.as_ref(), self.place.partition, &head).await?;
         // Not before: nobody may be shown a store that the log does not bear out.
         self.progress.restarted(self.place.partition, head.clone());
         self.tell(Condition::Running);
         loop {
-            let batch = take(&mut records).await?;
-            head = self.step(head, batch).await?;
+            match timeout(IDLE_WAIT, take(&mut records)).await {
+                Ok(batch) => head = self.step(head, batch?).await?,
+                Err(_) => self.still_stands(&head).await?,
+            }
         }
+    }
+
+    /// Starts again where the store was emptied or rolled back, or somebody else went on: without a record to
+    /// fold no refused flush would tell.
+    async fn still_stands(&self, head: &Head) -> Result<(), Halt> {
+        let loaded = self.store.load(self.place.partition, Wanted::new()).await;
+        let stored = loaded.context("cannot read the store")?.head;
+        let stands = stored.as_ref().map(Head::version) == Some(head.version());
+        if stands || !rule::holds(Rule::IdleLooksAtTheStore) { Ok(()) } else { Err(Halt::StartAgain) }
     }
 
     /// What the store holds of the partition, or its beginning.
@@ -142,7 +159,7 @@ impl Projector {
     async fn create(&self, bounds: Bounds) -> Result<Head, Halt> {
         let first = bounds.first.context("the partition has no genesis yet")?;
         let mut records = self.log.read(self.place.partition, first).await.context("cannot read the log")?;
-        let genesis = self.genesis(next(&mut records).await?)?;
+        let genesis = self.genesis(first_of(&mut records).await?)?;
         let target = match bounds.end {
             End::Last(end) => end,
             End::Empty | End::Unknown => genesis.offset,
@@ -278,12 +295,12 @@ impl Projector {
     }
 }
 
-/// Whether the log still holds the record that a store has passed last.
+/// Whether the log still holds the record that a store has passed last, and reaches as far as it did.
 ///
 /// # Errors
 /// That it does not, or cannot be read.
-pub async fn check_position(log: &dyn EventLog, partition: u32, position: Mark) -> anyhow::Result<()> {
-    match resume(log, partition, position).await {
+pub async fn check_position(log: &dyn EventLog, partition: u32, head: &Head) -> anyhow::Result<()> {
+    match resume(log, partition, head).await {
         Ok(_) => Ok(()),
         Err(Halt::Stopped { reason, .. }) => Err(anyhow::anyhow!(reason)),
         Err(Halt::Failed(error)) => Err(error),
@@ -291,25 +308,37 @@ pub async fn check_position(log: &dyn EventLog, partition: u32, position: Mark) 
     }
 }
 
-/// Reads on after a position, having seen that the log still holds the record there.
-async fn resume(log: &dyn EventLog, partition: u32, position: Mark) -> Result<Records, Halt> {
-    let Mark { offset, hash } = position;
+/// Reads on after a position, having seen that the log still holds the record there, and all that it held when the
+/// store began.
+async fn resume(log: &dyn EventLog, partition: u32, head: &Head) -> Result<Records, Halt> {
+    let Mark { offset, hash } = head.position;
     let bounds = log.bounds(partition).await?;
-    let ends_before = matches!(bounds.end, End::Last(end) if end < offset) || bounds.end == End::Empty;
-    if ends_before && rule::holds(Rule::StartComparesRecord) {
+    if ends_before(bounds, offset) && rule::holds(Rule::StartComparesRecord) {
         return Err(diverged(&format!("the log ends before offset {offset}, which the store has folded")));
     }
     let mut records = log.read(partition, offset).await?;
     if !rule::holds(Rule::StartComparesRecord) {
         return Ok(records);
     }
-    let (found, bytes) = next(&mut records).await?;
+    let (found, bytes) = first_of(&mut records).await?;
     if (found, Hash::of(&bytes)) != (offset, hash) {
         return Err(diverged(&format!(
             "the log's record at offset {offset} is not the one that the store has folded"
         )));
     }
+    // Asked only now: whatever the log loses from here on breaks the reading off.
+    if ends_before(log.bounds(partition).await?, head.target) {
+        return Err(diverged(&format!("the log ends before offset {}, which it held before", head.target)));
+    }
     Ok(records)
+}
+
+fn ends_before(bounds: Bounds, offset: Offset) -> bool {
+    match bounds.end {
+        End::Last(end) => end < offset,
+        End::Empty => true,
+        End::Unknown => false,
+    }
 }
 
 /// The records that were not passed yet: a broker may deliver one again.
@@ -336,6 +365,15 @@ async fn take(records: &mut Records) -> Result<Vec<(Offset, Bytes)>, Halt> {
         batch.push(record);
     }
     Ok(batch)
+}
+
+/// A record that is there already, unless the log has lost it since it was asked for its bounds: waiting longer
+/// would be waiting for somebody to append another at its place.
+async fn first_of(records: &mut Records) -> Result<(Offset, Bytes), Halt> {
+    let first = timeout(FIRST_RECORD_WAIT, next(records)).await;
+    first.unwrap_or_else(|_| {
+        Err(Halt::Failed(anyhow::anyhow!("the log hands out no record where it said to hold one")))
+    })
 }
 
 async fn next(records: &mut Records) -> Result<(Offset, Bytes), Halt> {

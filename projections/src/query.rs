@@ -11,6 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::future::try_join_all;
 use refold_domain::log::Offset;
 use refold_domain::receipt::{Position, log_digits};
+use refold_domain::rule::{self, Rule};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use uuid::Uuid;
@@ -36,6 +37,11 @@ pub struct Request {
     /// The most cells to answer.
     pub limit: usize,
 }
+
+/// How far the store was seen to stand, by partition. It may be emptied or rolled back after that; what is then
+/// read must not show less.
+#[derive(Debug, Clone, Default)]
+pub struct Reached(BTreeMap<u32, Offset>);
 
 /// Why a view has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +87,22 @@ pub enum QueryError {
     Failed(#[from] anyhow::Error),
 }
 
-/// Reads a page of a projection's view.
+impl Reached {
+    /// Notes that a partition's store was seen at `offset`.
+    pub fn note(&mut self, partition: u32, offset: Offset) {
+        let farthest = self.0.entry(partition).or_default();
+        *farthest = offset.max(*farthest);
+    }
+
+    /// How far a head has to be to be read from.
+    fn target(&self, partition: u32, head: &Head) -> Offset {
+        let target = if rule::holds(Rule::AnswersWaitForTheTarget) { head.target } else { 0 };
+        let seen = self.0.get(&partition).filter(|_| rule::holds(Rule::ReadersSeeWhatTheyReached));
+        seen.map_or(target, |seen| target.max(*seen))
+    }
+}
+
+/// Reads a page of a projection's view, as it stands after what was `reached`.
 ///
 /// # Errors
 /// [`QueryError`]
@@ -90,6 +111,7 @@ pub async fn page(
     progress: &Progress,
     projection: &Projection,
     request: &Request,
+    reached: &Reached,
 ) -> Result<Page, QueryError> {
     let selection = projection.view.select(&request.query).map_err(QueryError::Bad)?;
     let cursor = request.cursor.as_deref().map(|cursor| decode(cursor, &selection)).transpose()?;
@@ -97,7 +119,7 @@ pub async fn page(
     let range = selection.range(projection.space(), cursor, request.limit.saturating_add(1));
     let scans = (0..progress.partitions()).map(|partition| store.scan(partition, range.clone()));
     let scanned = try_join_all(scans).await?;
-    let heads = ready(projection, &scanned)?;
+    let heads = ready(projection, &scanned, reached)?;
     let position = position(progress.log(), &heads);
     let merged = merge(projection, scanned)?;
     let (data, next) = cut(projection, &selection, merged, request.limit)?;
@@ -121,19 +143,21 @@ pub fn verified(progress: &Progress) -> Result<(), QueryError> {
 }
 
 /// The partitions' heads, if the view has an answer in each.
-fn ready(projection: &Projection, scanned: &[Scanned]) -> Result<Vec<Head>, QueryError> {
+fn ready(projection: &Projection, scanned: &[Scanned], reached: &Reached) -> Result<Vec<Head>, QueryError> {
+    let mut heads = Vec::with_capacity(scanned.len());
     for (partition, scanned) in (0..).zip(scanned) {
-        scanned.head.as_ref().map_or(Ok(()), |head| live(projection, partition, head))?;
+        if let Some(head) = &scanned.head {
+            live(projection, partition, head)?;
+            heads.push((head, reached.target(partition, head)));
+        }
     }
-    let heads: Vec<&Head> = scanned.iter().filter_map(|scanned| scanned.head.as_ref()).collect();
-    if heads.len() < scanned.len() || heads.iter().any(|head| !head.is_caught_up()) {
-        let behind =
-            |head: &Head, offset: Offset| offset.min(head.target).saturating_sub(head.genesis.offset);
-        let done = heads.iter().map(|head| behind(head, head.position.offset)).sum();
-        let target = heads.iter().map(|head| behind(head, head.target)).sum();
+    if heads.len() < scanned.len() || heads.iter().any(|(head, target)| head.position.offset < *target) {
+        let passed = |head: &Head, offset: Offset| offset.saturating_sub(head.genesis.offset);
+        let done = heads.iter().map(|(head, target)| passed(head, head.position.offset.min(*target))).sum();
+        let target = heads.iter().map(|(head, target)| passed(head, *target)).sum();
         return Err(QueryError::Folding { done, target });
     }
-    Ok(heads.into_iter().cloned().collect())
+    Ok(heads.into_iter().map(|(head, _)| head.clone()).collect())
 }
 
 /// Whether the projection is in the live set of a partition.

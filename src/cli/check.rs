@@ -120,9 +120,7 @@ async fn positions(settings: &Settings, log: &dyn EventLog, id: Uuid) -> Result<
             continue;
         };
         anyhow::ensure!(head.log == id, "the store belongs to the log {}, not to {id}", head.log);
-        check_position(log, partition, head.position)
-            .await
-            .with_context(|| format!("partition {partition}"))?;
+        check_position(log, partition, &head).await.with_context(|| format!("partition {partition}"))?;
         passed.push(head.position.offset.to_string());
     }
     Ok(format!("folded up to offsets {}", passed.join(", ")))

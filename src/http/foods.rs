@@ -107,9 +107,9 @@ impl Foods {
         #[oai(name = "Prefer")]
         _prefer: Header<Option<String>>,
     ) -> Result<Aggregated, Failure<Querying>> {
-        wait_for_receipts(&self.0, request).await?;
+        let reached = wait_for_receipts(&self.0, request).await?;
         let all = query::Request { query: Query::default(), cursor: None, limit: FOODS_MAX };
-        let page = self.0.page("food_counts", &all).await?;
+        let page = self.0.page("food_counts", &all, &reached).await?;
         if page.next.is_some() {
             let detail =
                 format!("there are more than {FOODS_MAX} foods: read /views/food_counts page by page");

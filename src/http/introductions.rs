@@ -16,7 +16,7 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 use refold_domain::decision::{Decision, Rejection};
 use refold_domain::introductions::{self, Command, State};
 use refold_domain::validation::FieldError;
-use refold_projections::query::{self, QueryError};
+use refold_projections::query::{self, QueryError, Reached};
 use refold_projections::view::Query;
 use serde::Deserialize;
 use serde_json::Value;
@@ -185,8 +185,9 @@ impl Introductions {
         #[oai(name = "Prefer")]
         _prefer: Header<Option<String>>,
     ) -> Result<Listed, Failure<Querying>> {
-        wait_for_receipts(&self.0, request).await?;
-        let found = self.0.page("introductions", &page(Query::default(), cursor.0, limit.0)).await?;
+        let reached = wait_for_receipts(&self.0, request).await?;
+        let found =
+            self.0.page("introductions", &page(Query::default(), cursor.0, limit.0), &reached).await?;
         let position = found.position.to_string();
         let data = found.data.into_iter().map(introduced).collect::<Result<_, QueryError>>()?;
         Ok(Listed::Page(Json(Page { data, next: found.next }), position))
@@ -206,13 +207,13 @@ impl Introductions {
         #[oai(name = "Prefer")]
         _prefer: Header<Option<String>>,
     ) -> Result<Found, Failure<Finding>> {
-        wait_for_receipts(&self.0, request).await?;
+        let reached = wait_for_receipts(&self.0, request).await?;
         let by = [("key".to_owned(), id.0.clone())].into();
         let one = query::Request { query: Query { by, ..Query::default() }, cursor: None, limit: 1 };
-        let found = self.0.page("introductions", &one).await?;
+        let found = self.0.page("introductions", &one, &reached).await?;
         let position = found.position.to_string();
         let Some(row) = found.data.into_iter().next() else {
-            return Err(self.absent(&id.0).await?.into());
+            return Err(self.absent(&id.0, &reached).await?.into());
         };
         let introduction = introduced(row)?;
         let etag = etag(introduction.version);
@@ -233,8 +234,8 @@ impl Introductions {
         #[oai(name = "Prefer")]
         _prefer: Header<Option<String>>,
     ) -> Result<History, Failure<Finding>> {
-        wait_for_receipts(&self.0, request).await?;
-        let found = self.happened(&id.0).await?;
+        let reached = wait_for_receipts(&self.0, request).await?;
+        let found = self.happened(&id.0, &reached).await?;
         let position = found.position.to_string();
         if found.data.is_empty() {
             return Err(Problem::not_found(format!("there is no introduction {}", id.0)).into());
@@ -297,8 +298,8 @@ impl Introductions {
     }
 
     /// Why an introduction is not in the view: it never was, or it was withdrawn.
-    async fn absent(&self, id: &str) -> Result<Problem, QueryError> {
-        let happened = self.happened(id).await?;
+    async fn absent(&self, id: &str, reached: &Reached) -> Result<Problem, QueryError> {
+        let happened = self.happened(id, reached).await?;
         Ok(if happened.data.is_empty() {
             Problem::not_found(format!("there is no introduction {id}"))
         } else {
@@ -306,10 +307,10 @@ impl Introductions {
         })
     }
 
-    async fn happened(&self, id: &str) -> Result<query::Page, QueryError> {
+    async fn happened(&self, id: &str, reached: &Reached) -> Result<query::Page, QueryError> {
         let by = [("id".to_owned(), id.to_owned())].into();
         let query = Query { by, oldest_first: true, ..Query::default() };
-        self.0.page("introduction_history", &page(query, None, Some(PAGE_MAX))).await
+        self.0.page("introduction_history", &page(query, None, Some(PAGE_MAX)), reached).await
     }
 }
 

@@ -161,10 +161,10 @@ impl Purchases {
         #[oai(name = "Prefer")]
         _prefer: Header<Option<String>>,
     ) -> Result<OfShop, Failure<Querying>> {
-        wait_for_receipts(&self.0, request).await?;
+        let reached = wait_for_receipts(&self.0, request).await?;
         let day = day(date.0.as_deref())?;
         let query = of_day(shop_id.0, day)?;
-        let page = self.0.page("purchases_by_day", &page(query, cursor.0, limit.0)).await?;
+        let page = self.0.page("purchases_by_day", &page(query, cursor.0, limit.0), &reached).await?;
         let purchases = page.data.into_iter().map(purchase).collect::<Result<_, QueryError>>()?;
         let link = page.next.map(|next| {
             let limit = limit.0.map(|limit| format!("&limit={limit}")).unwrap_or_default();

@@ -5,8 +5,9 @@ use super::problem::Problem;
 use crate::service::Service;
 use futures::future::try_join_all;
 use poem::Request;
+use refold_domain::log::Offset;
 use refold_domain::receipt::Receipt;
-use refold_projections::query;
+use refold_projections::query::{self, Reached};
 use refold_projections::state::Verdict;
 use refold_projections::view::Query;
 
@@ -15,18 +16,18 @@ pub const PAGE_DEFAULT: u32 = 100;
 /// How many items a page has at most.
 pub const PAGE_MAX: u32 = 1_000;
 
-/// Waits until everything that the client wrote can be seen.
+/// Waits until everything that the client wrote can be seen, and says how far the store had come then.
 ///
 /// # Errors
 /// 400 for a malformed receipt, 503 where it takes too long, 500 where the broker lost a commit.
-pub async fn wait_for_receipts(service: &Service, request: &Request) -> Result<(), Problem> {
+pub async fn wait_for_receipts(service: &Service, request: &Request) -> Result<Reached, Problem> {
     let receipts = receipts(request, service.progress.partitions())?;
     if receipts.is_empty() {
-        return Ok(());
+        return Ok(Reached::default());
     }
     let folded = try_join_all(receipts.iter().map(|receipt| folded(service, receipt)));
     match tokio::time::timeout(wait(request), folded).await {
-        Ok(outcome) => outcome.map(drop),
+        Ok(places) => Ok(reached(&receipts, &places?)),
         Err(_) => {
             let detail = "a command named by Refold-Receipt is not folded yet; ask again, or wait longer with Prefer: wait=SECONDS";
             Err(Problem::unavailable("not-folded", "What you wrote cannot be seen yet", detail))
@@ -34,10 +35,17 @@ pub async fn wait_for_receipts(service: &Service, request: &Request) -> Result<(
     }
 }
 
-async fn folded(service: &Service, receipt: &Receipt) -> Result<(), Problem> {
-    match service.progress.verdict(service.store.as_ref(), receipt).await {
-        Ok(Verdict::Accepted | Verdict::Void) => Ok(()),
-        Ok(Verdict::Lost) => {
+fn reached(receipts: &[Receipt], places: &[Offset]) -> Reached {
+    let mut reached = Reached::default();
+    receipts.iter().zip(places).for_each(|(receipt, at)| reached.note(receipt.partition, *at));
+    reached
+}
+
+/// Where the store stands that has folded a command.
+async fn folded(service: &Service, receipt: &Receipt) -> Result<Offset, Problem> {
+    match service.progress.judged(service.store.as_ref(), receipt).await {
+        Ok((Verdict::Accepted | Verdict::Void, at)) => Ok(at),
+        Ok((Verdict::Lost, _)) => {
             Err(Problem::lost(format!("the commit of {receipt} was acknowledged and then lost")))
         }
         Err(error) => Err(query::QueryError::Failed(error).into()),

@@ -153,7 +153,7 @@ impl Views {
         _prefer: Header<Option<String>>,
     ) -> Result<View, Failure<Finding>> {
         let projection = self.projection(&name.0)?;
-        wait_for_receipts(&self.0, request).await?;
+        let reached = wait_for_receipts(&self.0, request).await?;
         let at = |name, text: Option<String>| {
             text.map(|text| time::parse(&text).map_err(|reason| Problem::parameter(name, reason))).transpose()
         };
@@ -163,7 +163,7 @@ impl Views {
             until: at("until", until.0)?,
             oldest_first: false,
         };
-        let page = self.0.page(&name.0, &page(query, cursor.0, limit.0)).await?;
+        let page = self.0.page(&name.0, &page(query, cursor.0, limit.0), &reached).await?;
         let position = page.position.to_string();
         let kind = projection.view.kind().to_owned();
         let answer =

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use refold_domain::commit::{self, Commit, DecodeError};
 use refold_domain::hash::Hash;
 use refold_domain::log::Offset;
+use refold_domain::rule::{self, Rule};
 use refold_domain::schema::{self, EventType, Unreadable};
 use std::borrow::Cow;
 use uuid::Uuid;
@@ -60,7 +61,11 @@ impl<'r> Content<'r> {
     fn read(log: Uuid, bytes: &'r [u8]) -> Result<Self, String> {
         match commit::Record::decode(bytes) {
             // Void, whatever is in it; another log's events must not stop this one.
-            Ok(commit::Record::Commit(commit)) if commit.log != log => Ok(Self::Foreign),
+            Ok(commit::Record::Commit(commit))
+                if commit.log != log && rule::holds(Rule::OtherLogsAreVoid) =>
+            {
+                Ok(Self::Foreign)
+            }
             Ok(commit::Record::Commit(commit)) => {
                 let by_command = |command: &commit::Command<'r>| command.events.iter().map(data).collect();
                 let events = commit.commands.iter().map(by_command).collect::<Result<_, Unreadable>>();

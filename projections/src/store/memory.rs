@@ -1,8 +1,9 @@
 //! A store in memory: what the simulation runs on, and the shortest statement of what a store has to do.
 
 use super::{Blob, Flush, Flushed, Loaded, Range, Scanned, Space, Standing, Store, Wanted};
-use crate::state::Head;
+use crate::state::{Epoch, Head, Mark};
 use async_trait::async_trait;
+use refold_domain::rule::{self, Rule};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -72,23 +73,14 @@ impl Store for MemoryStore {
     }
 
     async fn flush(&self, partition: u32, flush: Arc<Flush>) -> anyhow::Result<Flushed> {
+        if !rule::holds(Rule::FlushIsAtomic) {
+            let in_two = self.lock().partition(partition).begin(&flush);
+            tokio::task::yield_now().await;
+            return Ok(in_two.unwrap_or_else(|| self.lock().partition(partition).finish(&flush)));
+        }
         let mut held = self.lock();
-        let partition = held.partitions.entry(partition).or_default();
-        match flush.against(partition.head.as_ref()) {
-            Standing::Refused => return Ok(Flushed::Refused),
-            Standing::Done => return Ok(Flushed::Done),
-            Standing::Apply => partition.head = Some(flush.head.clone()),
-        }
-        for (space, changes) in &flush.changes {
-            let map = partition.spaces.entry(space.clone()).or_default();
-            for (key, value) in changes {
-                match value {
-                    Some(value) => map.insert(key.clone(), value.clone()),
-                    None => map.remove(key),
-                };
-            }
-        }
-        Ok(Flushed::Done)
+        let partition = held.partition(partition);
+        Ok(partition.begin(&flush).unwrap_or_else(|| partition.finish(&flush)))
     }
 
     async fn catalogue(&self) -> anyhow::Result<Option<Blob>> {
@@ -98,6 +90,46 @@ impl Store for MemoryStore {
     async fn reset(&self, catalogue: Blob) -> anyhow::Result<()> {
         *self.lock() = Held { catalogue: Some(catalogue), ..Held::default() };
         Ok(())
+    }
+}
+
+impl Held {
+    fn partition(&mut self, partition: u32) -> &mut Partition {
+        self.partitions.entry(partition).or_default()
+    }
+}
+
+impl Partition {
+    /// Moves the head, unless the flush has ended with that.
+    fn begin(&mut self, flush: &Flush) -> Option<Flushed> {
+        match flush.against(self.head.as_ref()) {
+            Standing::Refused if self.refuses(flush) => Some(Flushed::Refused),
+            Standing::Done => Some(Flushed::Done),
+            Standing::Refused | Standing::Apply => {
+                self.head = Some(flush.head.clone());
+                None
+            }
+        }
+    }
+
+    /// Whether a flush that starts from somewhere else is refused; without the rules it is not always.
+    fn refuses(&self, flush: &Flush) -> bool {
+        let at = |version: Option<(Mark, Epoch)>| version.map(|(position, _)| position);
+        let is_elsewhere = at(self.head.as_ref().map(Head::version)) != at(flush.from);
+        rule::holds(if is_elsewhere { Rule::FlushComparesPosition } else { Rule::FlushComparesEpoch })
+    }
+
+    fn finish(&mut self, flush: &Flush) -> Flushed {
+        for (space, changes) in &flush.changes {
+            let map = self.spaces.entry(space.clone()).or_default();
+            for (key, value) in changes {
+                match value {
+                    Some(value) => map.insert(key.clone(), value.clone()),
+                    None => map.remove(key),
+                };
+            }
+        }
+        Flushed::Done
     }
 }
 

@@ -7,7 +7,7 @@
 mod memory;
 mod sqlite;
 
-pub use memory::MemoryStore;
+pub use memory::{MemoryStore, Snapshot};
 pub use sqlite::SqliteStore;
 
 use crate::state::{Epoch, Head, Mark};

@@ -41,7 +41,7 @@ async fn fill(driver: &mut Driver<'_>, projection: &Projection) {
 
 async fn ask(store: &MemoryStore, projection: &Projection) -> Result<query::Page, QueryError> {
     let request = Request { query: Query::default(), cursor: None, limit: 10 };
-    query::page(store, &Progress::new(LOG, 1), projection, &request).await
+    query::page(store, &Progress::new(LOG, 1), projection, &request, &query::Reached::default()).await
 }
 
 #[test]

@@ -49,7 +49,8 @@ async fn run(log: &[Sent], split: &[(usize, bool)]) -> Run {
         // The other partitions have no state; this one is looked at alone.
         let progress = Progress::new(PLACE.log, 1);
         let alone = Alone(&store);
-        let page = query::page(&alone, &progress, projection, &request).await.unwrap();
+        let page =
+            query::page(&alone, &progress, projection, &request, &query::Reached::default()).await.unwrap();
         views.insert(projection.definition.name.clone(), page.data);
     }
     Run {

@@ -125,7 +125,14 @@ fn happened(partition: u32, commits: &[Commit]) -> Vec<Happened> {
 
 impl Folded {
     async fn page(&self, at: usize, request: &Request) -> Result<query::Page, QueryError> {
-        query::page(&self.store, &Progress::new(LOG, PARTITIONS), &self.projections[at], request).await
+        query::page(
+            &self.store,
+            &Progress::new(LOG, PARTITIONS),
+            &self.projections[at],
+            request,
+            &query::Reached::default(),
+        )
+        .await
     }
 
     async fn answer(&self, at: usize, query: &Query) -> Vec<Json> {
@@ -330,7 +337,8 @@ fn a_view_that_is_not_folded_to_its_target_has_no_answer() {
         let place = Place { log: LOG, partitions: 2, partition: 1 };
         let genesis = genesis(place);
         drop(Driver::start(place, (3, &genesis), &store, &projections).await);
-        let missing = query::page(&store, &progress, &projections[0], &request).await;
+        let missing =
+            query::page(&store, &progress, &projections[0], &request, &query::Reached::default()).await;
         assert!(matches!(missing, Err(QueryError::Folding { done: 0, target: 0 })), "{missing:?}");
     });
 }
