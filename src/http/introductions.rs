@@ -3,6 +3,7 @@
 use super::Tag;
 use super::body::{Body, Parse};
 use super::headers::{etag, if_match};
+use super::link::Link;
 use super::problem::{Changing, Commanding, Failure, Finding, Problem, Querying};
 use super::reading::{PAGE_MAX, page, wait_for_receipts};
 use super::recording::{Call, data};
@@ -39,15 +40,18 @@ pub struct Introduction {
     ))]
     message: String,
     /// Where to write to: an e-mail address
-    #[oai(validator(
-        min_length = 3,
-        max_length = 254,
-        pattern = r"^[A-Za-z0-9._+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$"
-    ))]
+    #[oai(
+        nullable,
+        validator(
+            min_length = 3,
+            max_length = 254,
+            pattern = r"^([A-Za-z0-9_+-]{1,64}|[A-Za-z0-9_+-]{1,31}\.[A-Za-z0-9_+-]{1,32}|[A-Za-z0-9_+-]{1,20}\.[A-Za-z0-9_+-]{1,20}\.[A-Za-z0-9_+-]{1,20})@[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?){0,3}$"
+        )
+    )]
     email: Option<String>,
     /// Where to read more: URLs with http or https
-    #[oai(validator(max_items = 20))]
-    links: Option<Vec<String>>,
+    #[oai(nullable, validator(max_items = 20))]
+    links: Option<Vec<Link>>,
 }
 
 /// An introduction as it stands.
@@ -75,6 +79,7 @@ struct Page {
     /// The introductions, by id
     data: Vec<Introduced>,
     /// The cursor of the next page, if there is one
+    #[oai(nullable)]
     next: Option<String>,
 }
 

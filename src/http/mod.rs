@@ -10,9 +10,11 @@ pub mod body;
 pub mod browser;
 pub mod connections;
 pub mod docs;
+pub mod document;
 pub mod foods;
 pub mod headers;
 pub mod introductions;
+pub mod link;
 pub mod measure;
 pub mod operations;
 pub mod page;
@@ -55,11 +57,11 @@ pub fn routes(service: &Arc<Service>, limits: settings::Http) -> impl Endpoint +
     );
     let api = OpenApiService::new(apis, "Refold", env!("CARGO_PKG_VERSION"))
         .description("Commands in, one log, read models out. Every POST, PUT and DELETE answers with a receipt; a query that brings it back sees what was written.");
-    let allowed = allowed::Allowed::by(&api.spec());
-    let document = api.spec_endpoint();
-    let docs = docs::page(api.swagger_ui_html());
+    let document = document::complete(&api.spec());
+    let allowed = allowed::Allowed::by(&document);
+    let docs = docs::page(api.swagger_ui_html().replace(&api.spec(), &document));
     page::routes(api)
-        .at("/openapi.json", document)
+        .at("/openapi.json", document::endpoint(document))
         .at("/docs", poem::get(docs))
         .with(NormalizePath::new(TrailingSlash::Trim))
         .with(admission::Admission::new(limits.requests_max))

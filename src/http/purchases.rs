@@ -36,7 +36,7 @@ pub struct Purchase {
     purchase_id: Uuid,
     /// When it was made: RFC 3339, with a blank or a T, UTC without an offset
     #[oai(validator(
-        pattern = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}(:?\d{2})?)?$"
+        pattern = r"^([0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))|([0-9][0-9](0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)[T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3])(:?[0-5][0-9])?)?$"
     ))]
     timestamp: String,
     /// What was bought
@@ -147,7 +147,9 @@ impl Purchases {
         /// The shop
         shop_id: Path<Uuid>,
         /// The day in UTC; today unless said
-        #[oai(validator(pattern = r"^\d{4}-\d{2}-\d{2}$"))]
+        #[oai(validator(
+            pattern = r"^([0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))|([0-9][0-9](0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)$"
+        ))]
         date: Parameter<Option<String>>,
         /// How many purchases to answer
         #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]

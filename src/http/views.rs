@@ -30,8 +30,10 @@ struct Listed {
     /// counts, rows or latest
     kind: String,
     /// A heading for people
+    #[oai(nullable)]
     title: Option<String>,
     /// What it is good for
+    #[oai(nullable)]
     description: Option<String>,
     /// The query parameters that select by key
     fields: Vec<String>,
@@ -63,6 +65,7 @@ struct Answer {
     /// The view's cells
     data: Vec<Value>,
     /// The cursor of the next page, if there is one
+    #[oai(nullable)]
     next: Option<String>,
     /// How far each partition had come when it was read
     position: String,
@@ -87,12 +90,16 @@ struct PartitionStanding {
     /// The partition
     partition: u32,
     /// The offset of the last record folded
+    #[oai(nullable)]
     position: Option<u64>,
     /// The offset that must be reached before the view answers
+    #[oai(nullable)]
     target: Option<u64>,
     /// How many records of the log are not folded yet
+    #[oai(nullable)]
     lag: Option<u64>,
     /// What is wrong, if anything is
+    #[oai(nullable)]
     problem: Option<String>,
 }
 
@@ -142,8 +149,14 @@ impl Views {
         /// Where to go on: `next` of the last page
         cursor: Parameter<Option<String>>,
         /// Of rows: the first time wanted
+        #[oai(validator(
+            pattern = r"^([0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))|([0-9][0-9](0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)[T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3])(:?[0-5][0-9])?)?$"
+        ))]
         from: Parameter<Option<String>>,
         /// Of rows: the first time not wanted any more
+        #[oai(validator(
+            pattern = r"^([0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))|([0-9][0-9](0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)[T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3])(:?[0-5][0-9])?)?$"
+        ))]
         until: Parameter<Option<String>>,
         /// Waits until the commands of these receipts can be seen
         #[oai(name = "Refold-Receipt")]

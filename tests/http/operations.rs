@@ -119,6 +119,10 @@ async fn the_document_is_sound() {
         assert!(ids.contains(wanted), "{wanted} is missing: {ids:?}");
     }
     references_resolve(&document, &document);
+    // What the document says is what the page at /docs tries.
+    let docs = server.client().get("/docs").send().await.is(200).text;
+    assert_eq!(document["components"]["schemas"]["Food"]["additionalProperties"], false);
+    assert!(docs.contains(&document.to_string()));
 }
 
 fn references_resolve(document: &Value, part: &Value) {
