@@ -19,6 +19,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 /// The running system behind HTTP.
 pub struct Service {
@@ -49,9 +50,12 @@ impl Service {
         let data_dir = DataDir::lock(&settings.data_dir)?;
         let log = open_log(settings).await?;
         let partitions = NonZeroU32::new(settings.log.partitions).context("log.partitions is 0")?;
-        let id = genesis::open(log.as_ref(), partitions).await.context("cannot open the log")?;
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&settings.data_dir)?);
-        refuse_other_logs(store.as_ref(), id, partitions.get()).await?;
+        let folded = folded_log(store.as_ref(), partitions.get()).await?;
+        let found = genesis::find(log.as_ref(), partitions).await.context("cannot open the log")?;
+        // Before a new log is made: one that is missing is not one that never was.
+        refuse_other_logs(folded, found)?;
+        let id = genesis::open(log.as_ref(), partitions).await.context("cannot open the log")?;
         let projections = Arc::new(catalogue::open(store.as_ref(), definitions).await?);
         let progress = Arc::new(Progress::new(id, partitions.get()));
         let queue = settings.writer.queue_commands_max;
@@ -153,15 +157,31 @@ pub fn log_config(settings: &Settings) -> Config {
     }
 }
 
-async fn refuse_other_logs(store: &dyn Store, log: uuid::Uuid, partitions: u32) -> anyhow::Result<()> {
+/// The log that a store was folded from, if it was folded from any.
+///
+/// # Errors
+/// Where the store cannot be read.
+pub async fn folded_log(store: &dyn Store, partitions: u32) -> anyhow::Result<Option<Uuid>> {
     for partition in 0..partitions {
         let loaded = store.load(partition, Wanted::new()).await.context("cannot read the store")?;
-        if let Some(other) = loaded.head.map(|head| head.log).filter(|found| *found != log) {
-            bail!(
-                "the store belongs to the log {other}, but the log here is {log}: put the store's log back, or run \
-                 `refold store empty` to fold the store anew from the log that is here"
-            );
+        if let Some(head) = loaded.head {
+            return Ok(Some(head.log));
         }
     }
-    Ok(())
+    Ok(None)
+}
+
+/// Refuses a store that was folded from another log than the one that was found.
+///
+/// # Errors
+/// What may have happened, and what to do.
+pub fn refuse_other_logs(folded: Option<Uuid>, found: Option<Uuid>) -> anyhow::Result<()> {
+    let Some(folded) = folded.filter(|folded| Some(*folded) != found) else {
+        return Ok(());
+    };
+    let here = found.map_or("there is none here".to_owned(), |found| format!("the log here is {found}"));
+    bail!(
+        "the store belongs to the log {folded}, but {here}: put the store's log back, or run `refold store empty` \
+         to fold the store anew from the log that is here"
+    )
 }

@@ -37,7 +37,7 @@ async fn checked(settings: &Settings) -> Report {
     let mut checks = vec![usable(settings), definitions(settings)];
     let log_file = settings.data_dir.join(refold_adapters::embedded::FILE);
     if !log_file.exists() {
-        checks.push(Check::ok("log", "there is none yet; the first start makes it"));
+        checks.push(no_log(settings));
         return Report { checks };
     }
     match DataDir::lock(&settings.data_dir) {
@@ -48,6 +48,14 @@ async fn checked(settings: &Settings) -> Report {
         }
     }
     Report { checks }
+}
+
+fn no_log(settings: &Settings) -> Check {
+    if !SqliteStore::exists(&settings.data_dir) {
+        return Check::ok("log", "there is none yet; the first start makes it");
+    }
+    let found = "there is none, but there is a store that was folded from one";
+    Check::failed("log", found, "put the log back, or run `refold store empty` to start a new one")
 }
 
 fn usable(settings: &Settings) -> Check {
