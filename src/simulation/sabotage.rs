@@ -4,7 +4,7 @@ use super::world;
 use refold_domain::rule::{self, Rule};
 
 /// In how many schedules a missing rule has to be noticed.
-const SCHEDULES: u64 = 3_000;
+const SCHEDULES: u64 = 10_000;
 
 #[test]
 fn a_missing_rule_is_noticed() {
