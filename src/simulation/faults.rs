@@ -57,12 +57,15 @@ impl Faults {
             let is_on = rng.random_ratio(often, 100);
             if is_on { rng.random_range(1..=per_mille) } else { 0 }
         };
+        // What was lost and comes back late is worth meeting more often than chance would have it.
+        let lose = some(10, 12);
+        let often = if lose > 0 { 90 } else { 33 };
         Self {
             refused: some(30, 150),
             never_stored: some(30, 300),
-            stored_late: some(35, 300),
+            stored_late: some(often, 300),
             confirm_lost: some(40, 400),
-            duplicate: some(30, 300),
+            duplicate: some(often, 400),
             foreign: some(25, 200),
             holes: some(25, 300),
             redelivery: some(30, 400),
@@ -77,7 +80,7 @@ impl Faults {
             pause: some(45, 15),
             empty: some(25, 12),
             roll_back: some(30, 15),
-            lose: some(7, 8),
+            lose,
             healed: AtomicBool::new(false),
         }
     }
