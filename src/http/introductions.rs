@@ -10,6 +10,7 @@ use super::recording::{Call, data};
 use crate::commands::{Recorded, Streams};
 use crate::service::Service;
 use anyhow::Context;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use poem::Request;
 use poem_openapi::param::{Header, Path, Query as Parameter};
 use poem_openapi::payload::Json;
@@ -142,7 +143,13 @@ enum Found {
 enum History {
     /// What happened, the oldest first
     #[oai(status = 200)]
-    Events(Json<Vec<Happened>>, #[oai(header = "Refold-Position")] String),
+    Events(
+        Json<Vec<Happened>>,
+        #[oai(header = "Refold-Position")] String,
+        /// Where the next page is, if there is one: `<...>; rel="next"`
+        #[oai(header = "Link")]
+        Option<String>,
+    ),
 }
 
 impl Parse for introductions::Introduction {
@@ -213,14 +220,15 @@ impl Introductions {
         _prefer: Header<Option<String>>,
     ) -> Result<Found, Failure<Finding>> {
         let reached = wait_for_receipts(&self.0, request).await?;
-        let by = [("key".to_owned(), id.0.clone())].into();
-        let one = query::Request { query: Query { by, ..Query::default() }, cursor: None, limit: 1 };
-        let found = self.0.page("introductions", &one, &reached).await?;
-        let position = found.position.to_string();
-        let Some(row) = found.data.into_iter().next() else {
-            return Err(self.absent(&id.0, &reached).await?.into());
+        let first = self.present(&id.0, &reached).await?;
+        if first.is_none() && self.happened(&id.0, None, 1, &reached).await?.data.is_empty() {
+            return Err(Problem::not_found(format!("there is no introduction {}", id.0)).into());
+        }
+        // It was made; if it is still not there when looked for again, it was withdrawn.
+        let found = if first.is_none() { self.present(&id.0, &reached).await? } else { first };
+        let Some((introduction, position)) = found else {
+            return Err(Problem::gone(format!("introduction {} was withdrawn", id.0)).into());
         };
-        let introduction = introduced(row)?;
         let etag = etag(introduction.version);
         Ok(Found::Introduction(Json(introduction), position, etag))
     }
@@ -232,6 +240,8 @@ impl Introductions {
         request: &Request,
         /// Its id
         id: Path<String>,
+        /// Where to go on, from the `Link` of the last page
+        cursor: Parameter<Option<String>>,
         /// Waits until the commands of these receipts can be seen
         #[oai(name = "Refold-Receipt")]
         _receipts: Header<Option<String>>,
@@ -240,14 +250,18 @@ impl Introductions {
         _prefer: Header<Option<String>>,
     ) -> Result<History, Failure<Finding>> {
         let reached = wait_for_receipts(&self.0, request).await?;
-        let found = self.happened(&id.0, &reached).await?;
+        let is_first = cursor.0.is_none();
+        let found = self.happened(&id.0, cursor.0, PAGE_MAX, &reached).await?;
         let position = found.position.to_string();
-        if found.data.is_empty() {
+        if is_first && found.data.is_empty() {
             return Err(Problem::not_found(format!("there is no introduction {}", id.0)).into());
         }
+        let path = utf8_percent_encode(&id.0, NON_ALPHANUMERIC);
+        let next = |cursor| format!("</introductions/{path}/history?cursor={cursor}>; rel=\"next\"");
+        let link = found.next.map(next);
         let events = found.data.into_iter().map(serde_json::from_value).collect::<Result<_, _>>();
         let events = events.context("a row of the view introduction_history").map_err(QueryError::Failed)?;
-        Ok(History::Events(Json(events), position))
+        Ok(History::Events(Json(events), position, link))
     }
 
     /// Replace an introduction's text
@@ -302,20 +316,26 @@ impl Introductions {
         Ok(self.0.commands.execute(&request, decide).await?)
     }
 
-    /// Why an introduction is not in the view: it never was, or it was withdrawn.
-    async fn absent(&self, id: &str, reached: &Reached) -> Result<Problem, QueryError> {
-        let happened = self.happened(id, reached).await?;
-        Ok(if happened.data.is_empty() {
-            Problem::not_found(format!("there is no introduction {id}"))
-        } else {
-            Problem::gone(format!("introduction {id} was withdrawn"))
-        })
+    /// An introduction that is not withdrawn, and how far the view had come.
+    async fn present(&self, id: &str, reached: &Reached) -> Result<Option<(Introduced, String)>, QueryError> {
+        let by = [("key".to_owned(), id.to_owned())].into();
+        let one = query::Request { query: Query { by, ..Query::default() }, cursor: None, limit: 1 };
+        let found = self.0.page("introductions", &one, reached).await?;
+        let position = found.position.to_string();
+        let row = found.data.into_iter().next();
+        row.map(|row| Ok((introduced(row)?, position))).transpose()
     }
 
-    async fn happened(&self, id: &str, reached: &Reached) -> Result<query::Page, QueryError> {
+    async fn happened(
+        &self,
+        id: &str,
+        cursor: Option<String>,
+        limit: u32,
+        reached: &Reached,
+    ) -> Result<query::Page, QueryError> {
         let by = [("id".to_owned(), id.to_owned())].into();
         let query = Query { by, oldest_first: true, ..Query::default() };
-        self.0.page("introduction_history", &page(query, None, Some(PAGE_MAX)), reached).await
+        self.0.page("introduction_history", &page(query, cursor, Some(limit)), reached).await
     }
 }
 

@@ -23,6 +23,28 @@ async fn read(client: &Client, path: &str, after: &Answer) -> Answer {
 }
 
 #[tokio::test]
+async fn a_long_life_is_told_page_by_page() {
+    const REVISIONS: usize = 1_000;
+    let server = Server::start().await;
+    let client = server.client();
+    let (path, mut last) = introduce(&client).await;
+    for number in 0..REVISIONS {
+        last = client.put(&path, &saying(&number.to_string())).if_match("*").send().await.is(200);
+    }
+
+    let first = read(&client, &format!("{path}/history"), &last).await.is(200);
+    let link = first.header("Link");
+    let next = link.strip_prefix('<').and_then(|rest| rest.strip_suffix(">; rel=\"next\"")).unwrap();
+    let second = client.get(next).send().await.is(200);
+
+    let pages = [first.json(), second.json()];
+    let events = pages.iter().flat_map(|page| page.as_array().unwrap());
+    let versions: Vec<_> = events.map(|event| event["data"]["version"].as_u64().unwrap()).collect();
+    assert_eq!(versions, (1..=REVISIONS as u64 + 1).collect::<Vec<_>>());
+    assert!(!second.headers.contains_key("Link"), "{second:?}");
+}
+
+#[tokio::test]
 async fn a_life_from_the_first_word_to_the_last() {
     let server = Server::start().await;
     let client = server.client();
