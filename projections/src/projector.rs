@@ -1,6 +1,6 @@
 //! The worker that moves one partition forward: log, gate, fold, store, in this order and one batch at a time.
 //!
-//! [`Projector::step`] is all of it; the rest only waits. Whatever goes wrong, the projector starts again from
+//! `Projector::step` is all of it; the rest only waits. Whatever goes wrong, the projector starts again from
 //! what the store holds: nothing that it keeps in memory is worth saving.
 
 use crate::batch::{self, Batch, Folded};

@@ -2,7 +2,7 @@
 //!
 //! A view is an ordered map of cells. Each event goes into one cell; a cell's value is absolute, so writing it
 //! twice does no harm; and the cells that partitions have under one key merge into the answer. A kind of view
-//! is one file below, and one line in [`View::of`].
+//! is one file below, and one line in [`of`].
 
 mod counts;
 pub mod key;
