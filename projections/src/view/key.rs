@@ -25,7 +25,7 @@ pub fn push(key: &mut Vec<u8>, value: &Value<'_>) {
         Value::Absent | Value::List(_) => key.push(ABSENT),
         Value::Text(text) => push_text(key, text),
         Value::Integer(number) => push_number(key, INTEGER, *number),
-        Value::Time(time) => push_number(key, TIME, time.as_microsecond()),
+        Value::Time(time) => push_number(key, TIME, microseconds(*time)),
     }
 }
 
@@ -55,6 +55,13 @@ pub fn pop(key: &mut &[u8]) -> anyhow::Result<Value<'static>> {
         TIME => Ok(Value::Time(Timestamp::from_microsecond(pop_number(key)?)?)),
         other => bail!("a key holds a value of the unknown kind {other}"),
     }
+}
+
+/// Whole microseconds, downwards also before 1970, so that no time comes to lie in the next day.
+fn microseconds(time: Timestamp) -> i64 {
+    const NANOSECONDS: i128 = 1_000;
+    let floor = time.as_nanosecond().div_euclid(NANOSECONDS);
+    i64::try_from(floor).expect("the years of a timestamp have fewer than 2^63 microseconds")
 }
 
 fn push_number(key: &mut Vec<u8>, tag: u8, number: i64) {
@@ -115,6 +122,15 @@ mod tests {
             Value::Integer(number) => (3, String::new(), *number),
             Value::Time(time) => (4, String::new(), time.as_microsecond()),
         }
+    }
+
+    #[test]
+    fn a_time_stays_in_its_day() {
+        let late: Timestamp = "1969-12-31T23:59:59.9999999Z".parse().unwrap();
+        let next: Timestamp = "1970-01-01T00:00:00Z".parse().unwrap();
+        assert!(encode(&[Value::Time(late)]) < encode(&[Value::Time(next)]));
+        assert_eq!(microseconds(Timestamp::MIN), Timestamp::MIN.as_microsecond());
+        assert_eq!(microseconds(Timestamp::MAX), Timestamp::MAX.as_microsecond());
     }
 
     proptest! {

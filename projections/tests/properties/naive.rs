@@ -153,7 +153,12 @@ impl Part {
 }
 
 fn micros(text: &str) -> i64 {
-    text.parse::<Timestamp>().unwrap().as_microsecond()
+    microseconds(text.parse().unwrap())
+}
+
+/// The microsecond that a time lies in, also before 1970.
+fn microseconds(time: Timestamp) -> i64 {
+    i64::try_from(time.as_nanosecond().div_euclid(1_000)).unwrap()
 }
 
 /// The order of ids: by numbers, not by digits.
@@ -233,12 +238,12 @@ impl View {
     ) -> Vec<Json> {
         let at = |it: &Happened| match time {
             Some(field) => micros(data(it)[field].as_str().unwrap()),
-            None => it.time.as_microsecond(),
+            None => microseconds(it.time),
         };
         let mut rows: Vec<_> = events.map(|it| (self.parts(it), at(it), id(it), entry(it))).collect();
         rows.retain(|(_, at, ..)| {
-            query.from.is_none_or(|from| *at >= from.as_microsecond())
-                && query.until.is_none_or(|until| *at < until.as_microsecond())
+            query.from.is_none_or(|from| *at >= microseconds(from))
+                && query.until.is_none_or(|until| *at < microseconds(until))
         });
         rows.sort_by(|one, other| (&one.0, one.1, one.2).cmp(&(&other.0, other.1, other.2)));
         if !query.oldest_first {
