@@ -2,7 +2,6 @@
 
 use crate::service::Service;
 use jiff::Timestamp;
-use refold_domain::receipt::log_digits;
 use refold_projections::progress::{Condition, State};
 use refold_projections::store::Wanted;
 use std::collections::BTreeMap;
@@ -47,7 +46,7 @@ impl Health {
         };
         let mut all = vec![self.probed("log", log), self.probed("store", store)];
         for partition in 0..service.progress.partitions() {
-            all.push(of_partition(partition, &service.progress.state(partition), service));
+            all.push(of_partition(partition, &service.progress.state(partition)));
         }
         all
     }
@@ -63,25 +62,27 @@ impl Health {
     }
 }
 
-fn of_partition(partition: u32, state: &State, service: &Service) -> Dependency {
-    let lost = state.head.as_ref().map_or(0, |head| head.seen.gaps);
+fn of_partition(partition: u32, state: &State) -> Dependency {
     let (up, problem) = match &state.condition {
         Condition::Stopped { reason, remedy } => (false, Some(format!("{reason}; {remedy}"))),
         Condition::Retrying(reason) => (false, Some(reason.clone())),
         Condition::Starting => (false, Some("it has not read the log yet".to_owned())),
         Condition::Running => match &state.head {
             Some(head) if !head.is_caught_up() => (false, Some(folding(head.position.offset, head.target))),
-            _ if lost > 0 => (
-                true,
-                Some(format!(
-                    "the log {} lost acknowledged commits {lost} times",
-                    log_digits(service.progress.log())
-                )),
-            ),
-            _ => (true, None),
+            _ => (true, harm(state)),
         },
     };
     Dependency { name: format!("partition {partition}"), up, since: state.since, problem }
+}
+
+/// What the log has been seen to do that it never should.
+fn harm(state: &State) -> Option<String> {
+    let seen = state.head.as_ref()?.seen;
+    let gaps = (seen.gaps > 0).then(|| format!("the broker lost acknowledged commits {} times", seen.gaps));
+    let forks =
+        (seen.forks > 0).then(|| format!("{} commits are void because two writers share an id", seen.forks));
+    let harm: Vec<_> = gaps.into_iter().chain(forks).collect();
+    (!harm.is_empty()).then(|| harm.join("; "))
 }
 
 fn folding(offset: u64, target: u64) -> String {

@@ -232,8 +232,21 @@ impl Projector {
             self.progress.flushed(self.place.partition, reached.clone(), news.clone());
         }
         self.flush(flush).await?;
+        self.report(&head, &reached);
         self.progress.flushed(self.place.partition, reached.clone(), news);
         Ok(reached)
+    }
+
+    /// Tells of what must not happen on a sound log: somebody must look.
+    fn report(&self, before: &Head, after: &Head) {
+        let partition = self.place.partition;
+        let offsets = (before.position.offset + 1, after.position.offset);
+        if after.seen.gaps > before.seen.gaps {
+            tracing::error!(partition, ?offsets, "the broker lost commits that it had acknowledged");
+        }
+        if after.seen.forks > before.seen.forks {
+            tracing::error!(partition, ?offsets, "two writers share an id: a commit is void");
+        }
     }
 
     /// Stores a flush, and repeats it as it is while its outcome is unknown.
