@@ -5,6 +5,9 @@ use poem::{Endpoint, IntoResponse, Middleware, Request, Response, Result};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
+/// What is always answered: whoever asks whether the service is well must not be told that it is full.
+const ALWAYS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
 /// A middleware that lets so many requests in.
 #[derive(Debug, Clone)]
 pub struct Admission(Arc<Semaphore>);
@@ -34,6 +37,9 @@ impl<E: Endpoint> Endpoint for Admitted<E> {
     type Output = Response;
 
     async fn call(&self, request: Request) -> Result<Response> {
+        if ALWAYS.contains(&request.uri().path().trim_end_matches('/')) {
+            return Ok(self.inner.call(request).await?.into_response());
+        }
         let Ok(_place) = self.places.try_acquire() else {
             let detail = "this one was not looked at; try again soon";
             return Ok(Problem::unavailable("overloaded", "Too many requests at the same time", detail)
