@@ -39,7 +39,8 @@ pub struct Commands {
     pub writer: Arc<Writer>,
     /// How long a command waits for the log's confirm.
     pub append_wait: Duration,
-    /// How long a guarded command waits in all, until it is known whether it counts.
+    /// How long a guarded command waits for the store before it is decided, and again for its verdict once the log
+    /// has confirmed it.
     pub verdict_wait: Duration,
 }
 
@@ -71,10 +72,21 @@ pub struct Streams {
 pub struct Recorded {
     /// Where it stands on the log.
     pub receipt: Receipt,
-    /// Whether it had been recorded before, and this was a repeat.
-    pub is_repeat: bool,
+    /// Whether it was recorded now, or which repeat this was.
+    pub origin: Origin,
     /// Its events.
     pub events: Vec<RecordedEvent>,
+}
+
+/// Where a command that counts comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// It was recorded now.
+    New,
+    /// It had been recorded under the same idempotency key, and is answered as it was then.
+    RepeatedKey,
+    /// It had been recorded under another key or none; what it is about tells that it is the same.
+    RepeatedContent,
 }
 
 /// An event of a command that counts.
@@ -115,9 +127,7 @@ pub enum CommandError {
     #[error("{0}; the command was not recorded")]
     Behind(String),
     /// Others were faster each time it was decided: it was not recorded.
-    #[error(
-        "others changed the same thing {DECIDE_ATTEMPTS_MAX} times while this command was decided; it was not recorded"
-    )]
+    #[error("others changed the same thing each time this command was decided; it was not recorded")]
     Contended,
     /// The broker acknowledged it and then lost it.
     #[error("the broker acknowledged the command {0} and then lost it")]
@@ -168,8 +178,11 @@ impl Commands {
                 }
                 Step::Reject(error) => return Err(error),
                 Step::Append(guards, events) => {
-                    if let Some(recorded) = self.append(partition, request, guards, events, deadline).await? {
+                    if let Some(recorded) = self.append(partition, request, guards, events).await? {
                         return Ok(recorded);
+                    }
+                    if Instant::now() >= deadline {
+                        break;
                     }
                 }
             }
@@ -203,7 +216,8 @@ impl Commands {
             key.and_then(|key| streams.get(key)).filter(|_| rule::holds(Rule::RepeatsGetTheFirstAnswer))
         {
             if entry.hash == Some(request.hash) {
-                return Ok(Step::Answer(self.recall(partition, entry, deadline).await?));
+                let origin = Origin::RepeatedKey;
+                return Ok(Step::Answer(self.recall(partition, entry, origin, deadline).await?));
             }
             return Ok(Step::Reject(CommandError::KeyReused));
         }
@@ -214,7 +228,8 @@ impl Commands {
             }
             Ok(Decision::Repeat { stream }) => {
                 let entry = streams.get(&stream).context("a repeat of what is not there")?;
-                Ok(Step::Answer(self.recall(partition, entry, deadline).await?))
+                let origin = Origin::RepeatedContent;
+                Ok(Step::Answer(self.recall(partition, entry, origin, deadline).await?))
             }
             Err(rejection) => Ok(Step::Reject(CommandError::Rejected(rejection))),
         }
@@ -274,7 +289,6 @@ impl Commands {
         request: &Request,
         guards: Vec<Guard>,
         events: Vec<NewEvent>,
-        deadline: Instant,
     ) -> Result<Option<Recorded>, CommandError> {
         let is_guarded = !guards.is_empty();
         debug_assert!(
@@ -287,6 +301,8 @@ impl Commands {
         let bytes = decision::encode(guards, hash, request.trace.as_deref(), &events);
         let append_deadline = Instant::now() + self.append_wait;
         let receipt = self.writer.append(partition, bytes, events.len(), append_deadline).await?;
+        // From the log's confirm on: a slow log leaves no less time for the verdict.
+        let deadline = Instant::now() + self.verdict_wait;
         let verdict = if is_guarded { self.verdict(&receipt, deadline).await? } else { Verdict::Accepted };
         match verdict {
             Verdict::Accepted => Ok(Some(Recorded::now(receipt, events))),
@@ -310,6 +326,7 @@ impl Commands {
         &self,
         partition: u32,
         entry: &StreamEntry,
+        origin: Origin,
         deadline: Instant,
     ) -> Result<Recorded, CommandError> {
         let receipt = entry.receipt(partition);
@@ -330,7 +347,7 @@ impl Commands {
             key: event.key.as_deref().map(str::to_owned),
             data: event.data.to_owned(),
         };
-        Ok(Recorded { receipt, is_repeat: true, events: (0..).zip(&command.events).map(event).collect() })
+        Ok(Recorded { receipt, origin, events: (0..).zip(&command.events).map(event).collect() })
     }
 }
 
@@ -342,6 +359,11 @@ impl Commands {
 }
 
 impl Recorded {
+    /// Whether it had been recorded before.
+    pub fn is_repeat(&self) -> bool {
+        self.origin != Origin::New
+    }
+
     fn now(receipt: Receipt, events: Vec<NewEvent>) -> Self {
         let event = |(index, NewEvent { kind, key, data })| RecordedEvent {
             id: EventId { receipt, index },
@@ -349,7 +371,7 @@ impl Recorded {
             key,
             data,
         };
-        Self { receipt, is_repeat: false, events: (0..).zip(events).map(event).collect() }
+        Self { receipt, origin: Origin::New, events: (0..).zip(events).map(event).collect() }
     }
 }
 

@@ -7,7 +7,7 @@ use super::link::Link;
 use super::problem::{Changing, Commanding, Failure, Finding, Problem, Querying};
 use super::reading::{PAGE_MAX, page, wait_for_receipts};
 use super::recording::{Call, data};
-use crate::commands::{Recorded, Streams};
+use crate::commands::{CommandError, Recorded, Streams};
 use crate::service::Service;
 use anyhow::Context;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -313,7 +313,14 @@ impl Introductions {
         let stream = introductions::stream(id);
         let request = call.request(id.to_owned(), command, vec![stream.clone()]);
         let decide = |streams: &Streams| decide(id, streams, &stream, command);
-        Ok(self.0.commands.execute(&request, decide).await?)
+        let outcome = self.0.commands.execute(&request, decide).await;
+        Ok(outcome.map_err(|error| match (error, command) {
+            // Who sent If-Match is told that it did not hold, whatever the version was in the end.
+            (error @ CommandError::Contended, Command::Revise(..) | Command::Withdraw(..)) => {
+                CommandError::Rejected(Rejection::Stale(error.to_string()))
+            }
+            (error, _) => error,
+        })?)
     }
 
     /// An introduction that is not withdrawn, and how far the view had come.

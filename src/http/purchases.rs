@@ -5,7 +5,7 @@ use super::body::{Body, Parse};
 use super::problem::{Commanding, Failure, Problem, Querying};
 use super::reading::{page, wait_for_receipts};
 use super::recording::{Call, data};
-use crate::commands::Streams;
+use crate::commands::{Origin, Streams};
 use crate::service::Service;
 use anyhow::Context;
 use jiff::civil::Date;
@@ -134,7 +134,7 @@ impl Purchases {
         };
         let recorded = self.0.commands.execute(&request, decide).await?;
         let (shown, receipt) = (Json(data(&recorded)?), recorded.receipt.to_string());
-        let is_known = recorded.is_repeat && request.idempotency.is_none();
+        let is_known = recorded.origin == Origin::RepeatedContent;
         Ok(if is_known { Bought::Known(shown, receipt) } else { Bought::Created(shown, receipt) })
     }
 

@@ -161,8 +161,8 @@ impl Told<'_> {
             if holds { Ok(()) } else { Err(format!("{what}: {asked:?}; on the log stands {command:?}")) }
         };
         ensure(command.counts || self.is_lost(&recorded.receipt), "what was told recorded is void")?;
-        ensure(recorded.is_repeat || command.trace == asked.trace, "a receipt names another's command")?;
-        let is_same = !recorded.is_repeat || command.hash == Some(asked.intent.command.hash());
+        ensure(recorded.is_repeat() || command.trace == asked.trace, "a receipt names another's command")?;
+        let is_same = !recorded.is_repeat() || command.hash == Some(asked.intent.command.hash());
         ensure(is_same, "a repeat was answered with another command")?;
         let events: Vec<Json> = recorded
             .events

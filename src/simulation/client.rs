@@ -252,7 +252,7 @@ impl Answer {
     fn summary(&self) -> String {
         match self {
             Self::Recorded(recorded) => {
-                format!("recorded, {}", if recorded.is_repeat { "a repeat" } else { "new" })
+                format!("recorded, {}", if recorded.is_repeat() { "a repeat" } else { "new" })
             }
             Self::Failed(CommandError::Lost(_)) => "lost".into(),
             Self::Failed(error) => format!("{error}"),

@@ -136,6 +136,21 @@ async fn of_many_revisions_at_once_one_wins() {
 }
 
 #[tokio::test]
+async fn whoever_is_too_slow_for_any_version_is_told_412() {
+    let server = Server::start().await;
+    let client = server.client();
+    let (path, _) = introduce(&client).await;
+    let revise = |number: u32| client.put(&path, &saying(&number.to_string())).if_match("*");
+
+    let answers = send_all(&(0..60).map(revise).collect::<Vec<_>>()).await;
+
+    let (won, lost): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
+    lost.iter().for_each(|answer| drop(answer.problem(412, "stale")));
+    let found = client.get(&path).send().await.is(200).json();
+    assert_eq!(found["version"], 1 + won.len());
+}
+
+#[tokio::test]
 async fn a_key_answers_the_same_again() {
     let server = Server::start().await;
     let client = server.client();
