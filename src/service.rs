@@ -21,6 +21,9 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+/// How long a query waits for the store.
+const PAGE_WAIT: Duration = Duration::from_secs(10);
+
 /// The running system behind HTTP.
 pub struct Service {
     /// Where commands are recorded.
@@ -110,7 +113,9 @@ impl Service {
         reached: &query::Reached,
     ) -> Result<query::Page, query::QueryError> {
         let projection = self.projection(name).with_context(|| format!("there is no projection {name}"))?;
-        let page = query::page(self.store.as_ref(), &self.progress, projection, request, reached).await?;
+        let page = query::page(self.store.as_ref(), &self.progress, projection, request, reached);
+        let page = tokio::time::timeout(PAGE_WAIT, page).await;
+        let page = page.with_context(|| format!("it has not answered within {PAGE_WAIT:?}"))??;
         // Now, so that all that was read is known to be borne out by the log.
         query::verified(&self.progress)?;
         Ok(page)

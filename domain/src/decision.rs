@@ -81,14 +81,6 @@ impl Expected {
             Self::OneOf(versions) => versions.contains(&version),
         }
     }
-
-    /// The highest version named, 0 where none is.
-    pub fn newest(&self) -> u64 {
-        match self {
-            Self::Any => 0,
-            Self::OneOf(versions) => versions.iter().copied().max().unwrap_or(0),
-        }
-    }
 }
 
 impl Rejection {

@@ -25,8 +25,10 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 const QUEUE_FLUSHES_MAX: usize = 1_024;
 /// How many flushes share one transaction at most.
 const GROUP_FLUSHES_MAX: usize = 64;
-/// How many reads are made at the same time; more wait.
-const READS_MAX: usize = 16;
+/// How many reads of single keys are made at the same time; more wait. They are what folding and deciding wait for.
+const KEY_READS_MAX: usize = 8;
+/// How many reads of ranges are made at the same time; more wait, but never before a read of keys.
+const RANGE_READS_MAX: usize = 8;
 /// How long a connection waits for a lock that another program holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many prepared statements each connection keeps.
@@ -55,7 +57,8 @@ pub struct SqliteStore {
 #[derive(Debug)]
 struct Readers {
     path: PathBuf,
-    permits: Arc<Semaphore>,
+    keys: Arc<Semaphore>,
+    ranges: Arc<Semaphore>,
     idle: Mutex<Vec<Connection>>,
     spaces: Arc<Spaces>,
 }
@@ -81,7 +84,8 @@ impl SqliteStore {
         let spaces = Arc::new(Spaces::read(&connection)?);
         let readers = Arc::new(Readers {
             path,
-            permits: Arc::new(Semaphore::new(READS_MAX)),
+            keys: Arc::new(Semaphore::new(KEY_READS_MAX)),
+            ranges: Arc::new(Semaphore::new(RANGE_READS_MAX)),
             idle: Mutex::default(),
             spaces: Arc::clone(&spaces),
         });
@@ -131,10 +135,11 @@ impl SqliteStore {
 
     async fn read<T: Send + 'static>(
         &self,
+        permits: &Arc<Semaphore>,
         read: impl FnOnce(&Transaction<'_>, &Spaces) -> anyhow::Result<T> + Send + 'static,
     ) -> anyhow::Result<T> {
         let readers = Arc::clone(&self.readers);
-        let permit = Arc::clone(&readers.permits).acquire_owned().await.context("the store is closed")?;
+        let permit = Arc::clone(permits).acquire_owned().await.context("the store is closed")?;
         let task = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             readers.read(read)
@@ -164,11 +169,11 @@ impl Drop for SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn load(&self, partition: u32, wanted: Wanted) -> anyhow::Result<Loaded> {
-        self.read(move |tx, spaces| load(tx, spaces, partition, wanted)).await
+        self.read(&self.readers.keys, move |tx, spaces| load(tx, spaces, partition, wanted)).await
     }
 
     async fn scan(&self, partition: u32, range: Range) -> anyhow::Result<Scanned> {
-        self.read(move |tx, spaces| scan(tx, spaces, partition, range)).await
+        self.read(&self.readers.ranges, move |tx, spaces| scan(tx, spaces, partition, range)).await
     }
 
     async fn flush(&self, partition: u32, flush: Arc<Flush>) -> anyhow::Result<Flushed> {
@@ -176,7 +181,7 @@ impl Store for SqliteStore {
     }
 
     async fn catalogue(&self) -> anyhow::Result<Option<Blob>> {
-        self.read(|tx, _| {
+        self.read(&self.readers.keys, |tx, _| {
             let text = tx.query_row("SELECT text FROM catalogue", [], |row| row.get(0));
             Ok(text.optional()?)
         })
