@@ -91,7 +91,7 @@ async fn data(settings: &Settings) -> Vec<Check> {
             checks.push(read_models(settings, log.as_ref(), id).await);
         }
         Err(error) => {
-            checks.push(Check::failed("log", format!("{error:#}"), "do as it says; nothing was changed"))
+            checks.push(Check::failed("log", format!("{error:#}"), "do as it says; nothing was changed"));
         }
     }
     checks
