@@ -3,6 +3,10 @@
 //! `Projector::step` is all of it; the rest only waits. Whatever goes wrong, the projector starts again from
 //! what the store holds: nothing that it keeps in memory is worth saving.
 
+mod reading;
+
+pub use reading::check_position;
+
 use crate::batch::{self, Batch, Folded};
 use crate::catalogue::Projection;
 use crate::gate::Place;
@@ -11,11 +15,11 @@ use crate::state::{Epoch, Head, Live, Mark, Seen};
 use crate::store::{Flush, Flushed, Range, Space, Store, Wanted};
 use anyhow::Context;
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt};
 use metrics::{Histogram, histogram};
+use reading::{first_of, fresh, resume, take};
 use refold_domain::commit;
 use refold_domain::hash::Hash;
-use refold_domain::log::{Bounds, End, EventLog, LogError, Offset, Records};
+use refold_domain::log::{Bounds, End, EventLog, LogError, Offset};
 use refold_domain::metric;
 use refold_domain::rule::{self, Rule};
 use std::collections::BTreeMap;
@@ -24,16 +28,10 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
-/// How many records one batch takes at most.
-const BATCH_RECORDS_MAX: usize = 4_096;
-/// How many bytes of records one batch takes before it takes no more.
-const BATCH_BYTES_MAX: usize = 4 << 20;
 /// How long the first retry waits.
 const RETRY_WAIT_MIN: Duration = Duration::from_millis(50);
 /// How long a retry waits at most.
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(2);
-/// How long the log may take to hand out a record that it says it holds.
-const FIRST_RECORD_WAIT: Duration = Duration::from_secs(10);
 /// How long a stopped partition waits before it looks whether somebody has acted.
 const STOPPED_WAIT: Duration = Duration::from_secs(5);
 /// How long a partition that has nothing to fold waits before it looks whether the store still stands where it
@@ -308,104 +306,8 @@ impl Projector {
     }
 }
 
-/// Whether the log still holds the record that a store has passed last, and reaches as far as it did.
-///
-/// # Errors
-/// That it does not, or cannot be read.
-pub async fn check_position(log: &dyn EventLog, partition: u32, head: &Head) -> anyhow::Result<()> {
-    match resume(log, partition, head).await {
-        Ok(_) => Ok(()),
-        Err(Halt::Stopped { reason, .. }) => Err(anyhow::anyhow!(reason)),
-        Err(Halt::Failed(error)) => Err(error),
-        Err(Halt::StartAgain) => Err(anyhow::anyhow!("somebody else is at work")),
-    }
-}
-
-/// Reads on after a position, having seen that the log still holds the record there, and all that it held when the
-/// store began.
-async fn resume(log: &dyn EventLog, partition: u32, head: &Head) -> Result<Records, Halt> {
-    let Mark { offset, hash } = head.position;
-    let bounds = log.bounds(partition).await?;
-    if ends_before(bounds, offset) && rule::holds(Rule::StartComparesRecord) {
-        return Err(diverged(&format!("the log ends before offset {offset}, which the store has folded")));
-    }
-    let mut records = log.read(partition, offset).await?;
-    if !rule::holds(Rule::StartComparesRecord) {
-        return Ok(records);
-    }
-    let (found, bytes) = first_of(&mut records).await?;
-    if (found, Hash::of(&bytes)) != (offset, hash) {
-        return Err(diverged(&format!(
-            "the log's record at offset {offset} is not the one that the store has folded"
-        )));
-    }
-    // Asked only now: whatever the log loses from here on breaks the reading off.
-    if ends_before(log.bounds(partition).await?, head.target) {
-        return Err(diverged(&format!("the log ends before offset {}, which it held before", head.target)));
-    }
-    Ok(records)
-}
-
-fn ends_before(bounds: Bounds, offset: Offset) -> bool {
-    match bounds.end {
-        End::Last(end) => end < offset,
-        End::Empty => true,
-        End::Unknown => false,
-    }
-}
-
-/// The records that were not passed yet: a broker may deliver one again.
-fn fresh(head: &Head, mut batch: Vec<(Offset, Bytes)>) -> Vec<(Offset, Bytes)> {
-    let mut passed = head.position.offset;
-    batch.retain(|(offset, _)| {
-        let is_fresh = *offset > passed || !rule::holds(Rule::RedeliveryIsDropped);
-        passed = passed.max(*offset);
-        is_fresh
-    });
-    batch
-}
-
-/// Waits for a record, then takes what else is there, up to the batch's bounds.
-async fn take(records: &mut Records) -> Result<Vec<(Offset, Bytes)>, Halt> {
-    let mut batch = vec![next(records).await?];
-    let mut bytes = batch[0].1.len();
-    while batch.len() < BATCH_RECORDS_MAX && bytes < BATCH_BYTES_MAX {
-        let Some(ready) = records.next().now_or_never() else {
-            break;
-        };
-        let record = ready.ok_or_else(ended)??;
-        bytes += record.1.len();
-        batch.push(record);
-    }
-    Ok(batch)
-}
-
-/// A record that is there already, unless the log has lost it since it was asked for its bounds: waiting longer
-/// would be waiting for somebody to append another at its place.
-async fn first_of(records: &mut Records) -> Result<(Offset, Bytes), Halt> {
-    let first = timeout(FIRST_RECORD_WAIT, next(records)).await;
-    first.unwrap_or_else(|_| {
-        Err(Halt::Failed(anyhow::anyhow!("the log hands out no record where it said to hold one")))
-    })
-}
-
-async fn next(records: &mut Records) -> Result<(Offset, Bytes), Halt> {
-    Ok(records.next().await.ok_or_else(ended)??)
-}
-
-fn ended() -> Halt {
-    Halt::Failed(anyhow::anyhow!("the log ended the reading"))
-}
-
 fn stopped(reason: String, remedy: &str) -> Halt {
     Halt::Stopped { reason, remedy: remedy.to_owned() }
-}
-
-fn diverged(reason: &str) -> Halt {
-    stopped(
-        format!("{reason}: the log lost its tail, or another backup of it was restored"),
-        "run `refold store empty` to fold the store anew from this log",
-    )
 }
 
 impl From<anyhow::Error> for Halt {

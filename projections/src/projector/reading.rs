@@ -1,0 +1,114 @@
+//! Reads a partition's records: on from where the store stands, if the log bears it out, and in batches.
+
+use super::{Halt, stopped};
+use crate::state::{Head, Mark};
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt};
+use refold_domain::hash::Hash;
+use refold_domain::log::{Bounds, End, EventLog, Offset, Records};
+use refold_domain::rule::{self, Rule};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How many records one batch takes at most.
+const BATCH_RECORDS_MAX: usize = 4_096;
+/// How many bytes of records one batch takes before it takes no more.
+const BATCH_BYTES_MAX: usize = 4 << 20;
+/// How long the log may take to hand out a record that it says it holds.
+const FIRST_RECORD_WAIT: Duration = Duration::from_secs(10);
+
+/// Whether the log still holds the record that a store has passed last, and reaches as far as it did.
+///
+/// # Errors
+/// That it does not, or cannot be read.
+pub async fn check_position(log: &dyn EventLog, partition: u32, head: &Head) -> anyhow::Result<()> {
+    match resume(log, partition, head).await {
+        Ok(_) => Ok(()),
+        Err(Halt::Stopped { reason, .. }) => Err(anyhow::anyhow!(reason)),
+        Err(Halt::Failed(error)) => Err(error),
+        Err(Halt::StartAgain) => Err(anyhow::anyhow!("somebody else is at work")),
+    }
+}
+
+/// Reads on after a position, having seen that the log still holds the record there, and all that it held when the
+/// store began.
+pub(super) async fn resume(log: &dyn EventLog, partition: u32, head: &Head) -> Result<Records, Halt> {
+    let Mark { offset, hash } = head.position;
+    let bounds = log.bounds(partition).await?;
+    if ends_before(bounds, offset) && rule::holds(Rule::StartComparesRecord) {
+        return Err(diverged(&format!("the log ends before offset {offset}, which the store has folded")));
+    }
+    let mut records = log.read(partition, offset).await?;
+    if !rule::holds(Rule::StartComparesRecord) {
+        return Ok(records);
+    }
+    let (found, bytes) = first_of(&mut records).await?;
+    if (found, Hash::of(&bytes)) != (offset, hash) {
+        return Err(diverged(&format!(
+            "the log's record at offset {offset} is not the one that the store has folded"
+        )));
+    }
+    // Asked only now: whatever the log loses from here on breaks the reading off.
+    if ends_before(log.bounds(partition).await?, head.target) {
+        return Err(diverged(&format!("the log ends before offset {}, which it held before", head.target)));
+    }
+    Ok(records)
+}
+
+fn ends_before(bounds: Bounds, offset: Offset) -> bool {
+    match bounds.end {
+        End::Last(end) => end < offset,
+        End::Empty => true,
+        End::Unknown => false,
+    }
+}
+
+/// The records that were not passed yet: a broker may deliver one again.
+pub(super) fn fresh(head: &Head, mut batch: Vec<(Offset, Bytes)>) -> Vec<(Offset, Bytes)> {
+    let mut passed = head.position.offset;
+    batch.retain(|(offset, _)| {
+        let is_fresh = *offset > passed || !rule::holds(Rule::RedeliveryIsDropped);
+        passed = passed.max(*offset);
+        is_fresh
+    });
+    batch
+}
+
+/// Waits for a record, then takes what else is there, up to the batch's bounds.
+pub(super) async fn take(records: &mut Records) -> Result<Vec<(Offset, Bytes)>, Halt> {
+    let mut batch = vec![next(records).await?];
+    let mut bytes = batch[0].1.len();
+    while batch.len() < BATCH_RECORDS_MAX && bytes < BATCH_BYTES_MAX {
+        let Some(ready) = records.next().now_or_never() else {
+            break;
+        };
+        let record = ready.ok_or_else(ended)??;
+        bytes += record.1.len();
+        batch.push(record);
+    }
+    Ok(batch)
+}
+
+/// A record that is there already, unless the log has lost it since it was asked for its bounds: waiting longer
+/// would be waiting for somebody to append another at its place.
+pub(super) async fn first_of(records: &mut Records) -> Result<(Offset, Bytes), Halt> {
+    let first = timeout(FIRST_RECORD_WAIT, next(records)).await;
+    first.unwrap_or_else(|_| {
+        Err(Halt::Failed(anyhow::anyhow!("the log hands out no record where it said to hold one")))
+    })
+}
+
+async fn next(records: &mut Records) -> Result<(Offset, Bytes), Halt> {
+    Ok(records.next().await.ok_or_else(ended)??)
+}
+
+fn ended() -> Halt {
+    Halt::Failed(anyhow::anyhow!("the log ended the reading"))
+}
+
+fn diverged(reason: &str) -> Halt {
+    stopped(
+        format!("{reason}: the log lost its tail, or another backup of it was restored"),
+        "run `refold store empty` to fold the store anew from this log",
+    )
+}
