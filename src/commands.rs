@@ -164,7 +164,8 @@ impl Commands {
         let deadline = Instant::now() + self.verdict_wait;
         let partition = partition_of(&request.partition_key, self.progress.partitions());
         let mut end = (!rule::holds(Rule::RejectionsWaitForTheEnd)).then_some(0);
-        for _ in 0..DECIDE_ATTEMPTS_MAX {
+        let mut attempts = 0;
+        loop {
             let (mut step, mut at) = self.look(partition, request, &decide, deadline).await?;
             if let (Step::Reject(_), None) = (&step, end) {
                 end = Some(self.pass_end(partition, deadline).await?);
@@ -177,17 +178,20 @@ impl Commands {
                     return Err(self.behind(partition));
                 }
                 Step::Reject(error) => return Err(error),
+                // Only after another look: what was faster may have been this very command, sent twice.
+                Step::Append(..)
+                    if attempts > 0 && (attempts == DECIDE_ATTEMPTS_MAX || Instant::now() >= deadline) =>
+                {
+                    return Err(CommandError::Contended);
+                }
                 Step::Append(guards, events) => {
                     if let Some(recorded) = self.append(partition, request, guards, events).await? {
                         return Ok(recorded);
                     }
-                    if Instant::now() >= deadline {
-                        break;
-                    }
+                    attempts += 1;
                 }
             }
         }
-        Err(CommandError::Contended)
     }
 
     /// Looks at the store and decides; also says where the store stood.
