@@ -7,7 +7,7 @@
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use futures::StreamExt;
-use refold_domain::commit::{Genesis, Ready, Record};
+use refold_domain::commit::{DecodeError, Genesis, Ready, Record};
 use refold_domain::log::{AppendError, End, EventLog, Offset};
 use refold_domain::rule::{self, Rule};
 use std::num::NonZeroU32;
@@ -119,6 +119,9 @@ async fn first_record(log: &dyn EventLog, partition: u32) -> anyhow::Result<Opti
     let (offset, bytes) = records.next().await.context("the log ended the reading")??;
     match Record::decode(&bytes) {
         Ok(Record::Genesis(genesis)) => Ok(Some(genesis)),
+        Err(newer @ DecodeError::Newer { .. }) => {
+            bail!("the first record of partition {partition} is too new: {newer}; start a newer refold")
+        }
         _ => bail!("{} (at offset {offset})", lost(partition, "does not start with a genesis")),
     }
 }

@@ -81,7 +81,10 @@ fn harm(state: &State) -> Option<String> {
     let gaps = (seen.gaps > 0).then(|| format!("the broker lost acknowledged commits {} times", seen.gaps));
     let forks =
         (seen.forks > 0).then(|| format!("{} commits are void because two writers share an id", seen.forks));
-    let harm: Vec<_> = gaps.into_iter().chain(forks).collect();
+    let skipped = (seen.unreadable > 0).then(|| {
+        format!("{} events cannot be read and were skipped: `refold check` lists them", seen.unreadable)
+    });
+    let harm: Vec<_> = gaps.into_iter().chain(forks).chain(skipped).collect();
     (!harm.is_empty()).then(|| harm.join("; "))
 }
 

@@ -115,7 +115,7 @@ pub struct Event<'a> {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// Written by a newer binary: reading on would judge differently from it.
-    #[error("the record has version {v}, this binary reads up to {VERSION}: start a newer refold")]
+    #[error("the record has version {v}, this binary reads up to {VERSION}")]
     Newer {
         /// The record's version.
         v: u32,

@@ -14,6 +14,7 @@ pub const FOOD_CHARS: RangeInclusive<usize> = 1..=200;
 pub const OBSERVED: EventType = EventType {
     name: "food.observed",
     fields: &[Field::new("food", Kind::Text)],
+    has_key: false,
     aggregate: None,
     upcasters: &[],
 };

@@ -35,15 +35,20 @@ const FIELDS: &[Field] = &[
 const AGGREGATE: Option<Aggregate> = Some(Aggregate { system: SYSTEM, apply: apply_json });
 
 /// Somebody introduced themselves; the key is the introduction's id.
-pub const INTRODUCED: EventType =
-    EventType { name: "introduction.introduced", fields: FIELDS, aggregate: AGGREGATE, upcasters: &[] };
+pub const INTRODUCED: EventType = EventType {
+    name: "introduction.introduced",
+    fields: FIELDS,
+    has_key: true,
+    aggregate: AGGREGATE,
+    upcasters: &[],
+};
 /// An introduction was replaced by another text.
-pub const REVISED: EventType =
-    EventType { name: "introduction.revised", fields: FIELDS, aggregate: AGGREGATE, upcasters: &[] };
+pub const REVISED: EventType = EventType { name: "introduction.revised", ..INTRODUCED };
 /// An introduction was taken back.
 pub const WITHDRAWN: EventType = EventType {
     name: "introduction.withdrawn",
     fields: &[Field::new("id", Kind::Text), Field::new("version", Kind::Integer { max: i64::MAX })],
+    has_key: true,
     aggregate: AGGREGATE,
     upcasters: &[],
 };

@@ -33,6 +33,7 @@ pub const RECORDED: EventType = EventType {
         Field::new("timestamp", Kind::Time),
         Field::new("scoops", Kind::List),
     ],
+    has_key: true,
     aggregate: None,
     upcasters: &[],
 };

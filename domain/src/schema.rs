@@ -23,6 +23,8 @@ pub struct EventType {
     pub name: &'static str,
     /// The fields of its data.
     pub fields: &'static [Field],
+    /// Whether each event of it names what it is about: its key.
+    pub has_key: bool,
     /// The aggregate whose state it changes, if it belongs to one.
     pub aggregate: Option<Aggregate>,
     /// How to bring older data up to date: the first entry turns version 1 into version 2, and so on.
@@ -88,8 +90,11 @@ pub enum Value<'a> {
 /// Why an event's data cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
+    /// Of a type that only a newer binary can have written: no type is ever taken out of [`EVENT_TYPES`].
+    #[error("the event type {0:?} is not known to this binary")]
+    Unknown(String),
     /// Written by a newer binary.
-    #[error("{kind} has version {v}, this binary reads up to {known}: start a newer refold")]
+    #[error("{kind} has version {v}, this binary reads up to {known}")]
     Newer {
         /// The event's type.
         kind: &'static str,
@@ -115,9 +120,13 @@ impl Field {
     }
 }
 
-/// The event type of this name, if this binary knows it.
-pub fn find(name: &str) -> Option<&'static EventType> {
-    EVENT_TYPES.iter().copied().find(|kind| kind.name == name)
+/// The event type of this name.
+///
+/// # Errors
+/// [`Unreadable::Unknown`]
+pub fn find(name: &str) -> Result<&'static EventType, Unreadable> {
+    let found = EVENT_TYPES.iter().copied().find(|kind| kind.name == name);
+    found.ok_or_else(|| Unreadable::Unknown(name.to_owned()))
 }
 
 impl EventType {
@@ -249,6 +258,7 @@ mod tests {
             Field::optional("time", Kind::Time),
             Field::optional("list", Kind::List),
         ],
+        has_key: false,
         aggregate: None,
         upcasters: &[|mut data| {
             data["number"] = data["old_number"].take();
@@ -312,7 +322,7 @@ mod tests {
             let same = EVENT_TYPES.iter().filter(|other| other.name == kind.name);
             assert_eq!(same.count(), 1, "{}", kind.name);
         }
-        assert!(find("food.eaten").is_none());
+        assert_eq!(find("food.eaten").unwrap_err(), Unreadable::Unknown("food.eaten".into()));
     }
 
     proptest! {

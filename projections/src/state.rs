@@ -90,6 +90,15 @@ pub struct Broken {
     pub reason: String,
 }
 
+/// An event that counts and cannot be read: it goes into no view.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Its id.
+    pub event: String,
+    /// Why it cannot be read.
+    pub reason: String,
+}
+
 /// What is remembered of a writer, for ever.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WriterEntry {

@@ -9,13 +9,19 @@ use refold_adapters::lock::DataDir;
 use refold_domain::log::EventLog;
 use refold_projections::definition;
 use refold_projections::projector::check_position;
-use refold_projections::store::{SqliteStore, Store, Wanted};
+use refold_projections::state::Skipped;
+use refold_projections::store::{Range, Space, SqliteStore, Store, Wanted};
 use std::num::NonZeroU32;
+use std::ops::Bound;
 use std::process::ExitCode;
 use uuid::Uuid;
 
 const RESTORE: &str = "restore the data directory from a backup, or start a new log in another directory";
 const EMPTY: &str = "run `refold store empty`: the next start folds the store anew from the log";
+const UNREADABLE: &str = "ask the makers of refold for a version that reads it; the event stays on the log";
+
+/// How many events of a partition that cannot be read are listed, the oldest first.
+const SKIPPED_SHOWN_MAX: usize = 20;
 
 /// Checks what can be checked with these settings, prints the report, and answers with its exit code.
 ///
@@ -88,7 +94,7 @@ async fn data(settings: &Settings) -> Vec<Check> {
         Ok(None) => checks.push(Check::ok("log", "it is half made; the next start finishes it")),
         Ok(Some(id)) => {
             checks.push(Check::ok("log", format!("{id} with {partitions} partitions")));
-            checks.push(read_models(settings, log.as_ref(), id).await);
+            checks.extend(read_models(settings, log.as_ref(), id).await);
         }
         Err(error) => {
             checks.push(Check::failed("log", format!("{error:#}"), "do as it says; nothing was changed"));
@@ -110,18 +116,42 @@ async fn risks(log: &dyn EventLog) -> Vec<Check> {
     }
 }
 
-async fn read_models(settings: &Settings, log: &dyn EventLog, id: Uuid) -> Check {
+async fn read_models(settings: &Settings, log: &dyn EventLog, id: Uuid) -> Vec<Check> {
     if !SqliteStore::exists(&settings.data_dir) {
-        return Check::ok("store", "there is none yet; the next start folds it from the log");
+        return vec![Check::ok("store", "there is none yet; the next start folds it from the log")];
     }
-    match positions(settings, log, id).await {
-        Ok(found) => Check::ok("store", found),
-        Err(error) => Check::failed("store", format!("{error:#}"), EMPTY),
-    }
+    folded(settings, log, id)
+        .await
+        .unwrap_or_else(|error| vec![Check::failed("store", format!("{error:#}"), EMPTY)])
 }
 
-async fn positions(settings: &Settings, log: &dyn EventLog, id: Uuid) -> Result<String> {
+async fn folded(settings: &Settings, log: &dyn EventLog, id: Uuid) -> Result<Vec<Check>> {
     let store = SqliteStore::open(&settings.data_dir)?;
+    let mut checks = vec![Check::ok("store", positions(settings, &store, log, id).await?)];
+    for partition in 0..settings.log.partitions {
+        checks.extend(skipped(&store, partition).await?);
+    }
+    Ok(checks)
+}
+
+/// The first events of a partition that could not be read.
+async fn skipped(store: &dyn Store, partition: u32) -> Result<Vec<Check>> {
+    let all = Range {
+        space: Space::Unreadable,
+        from: Bound::Unbounded,
+        to: Bound::Unbounded,
+        reverse: false,
+        limit: SKIPPED_SHOWN_MAX,
+    };
+    let scanned = store.scan(partition, all).await?;
+    let check = |(_, entry): &(Vec<u8>, Vec<u8>)| {
+        let Skipped { event, reason } = serde_json::from_slice(entry)?;
+        Ok(Check::risk("events", format!("{event} cannot be read and was skipped: {reason}"), UNREADABLE))
+    };
+    scanned.entries.iter().map(check).collect()
+}
+
+async fn positions(settings: &Settings, store: &dyn Store, log: &dyn EventLog, id: Uuid) -> Result<String> {
     let mut passed = Vec::new();
     for partition in 0..settings.log.partitions {
         let loaded = store.load(partition, Wanted::new()).await?;

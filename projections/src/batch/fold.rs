@@ -3,7 +3,7 @@
 use super::read::{Content, Record};
 use super::{Batch, Plan};
 use crate::gate::{Duplicate, Judgement, Memory, Void};
-use crate::state::{Broken, Epoch, Head, Mark, StreamEntry, Verdict};
+use crate::state::{Broken, Epoch, Head, Mark, Skipped, StreamEntry, Verdict};
 use crate::store::{Blob, Flush, Loaded, Space};
 use crate::view::{Cell, Event};
 use anyhow::Context;
@@ -178,12 +178,13 @@ impl<'b> Folding<'b> {
         }
     }
 
+    /// Keeps why a command is void under its place on the log, and by its receipt that it is.
     fn void(&mut self, offset: Offset, commit: &Commit<'_>, command: u32, void: &Void) {
         self.flush.head.seen.voids += 1;
         let mut place = offset.to_be_bytes().to_vec();
         place.extend_from_slice(&command.to_be_bytes());
         self.flush.put(Space::Voids, place, Some(json(void)));
-        self.flush.put(Space::Refused, refused_key(commit.writer, commit.seq, command), Some(json(void)));
+        self.flush.put(Space::Refused, refused_key(commit.writer, commit.seq, command), Some(Blob::new()));
     }
 
     /// Brings the decision state of the event's aggregate forward, if it has one.
@@ -220,8 +221,8 @@ impl<'b> Folding<'b> {
         let mut place = offset.to_be_bytes().to_vec();
         place.extend_from_slice(&id.receipt.command.to_be_bytes());
         place.extend_from_slice(&id.index.to_be_bytes());
-        let why = serde_json::json!({ "event": id.to_string(), "reason": reason });
-        self.flush.put(Space::Unreadable, place, Some(json(&why)));
+        let skipped = Skipped { event: id.to_string(), reason: reason.to_owned() };
+        self.flush.put(Space::Unreadable, place, Some(json(&skipped)));
     }
 
     fn finish(mut self, head: &Head) -> Folded {

@@ -144,11 +144,11 @@ impl<'d> Plan<'d> {
             Ok(values) => values,
             Err(unreadable) => return Self::Skip(id, Cow::Owned(unreadable.to_string())),
         };
-        let aggregate = match (&kind.aggregate, key) {
-            (None, _) => None,
-            (Some(aggregate), Some(key)) => Some(stream::name(aggregate.system, key)),
-            (Some(_), None) => return Self::Skip(id, Cow::Borrowed("it has no key")),
-        };
+        if kind.has_key && key.is_none() {
+            return Self::Skip(id, Cow::Borrowed("it has no key"));
+        }
+        let aggregate = kind.aggregate.as_ref().zip(key);
+        let aggregate = aggregate.map(|(aggregate, key)| stream::name(aggregate.system, key));
         let event = Event { id, time: commit.time, kind, key, data: &data.text, values };
         if let Err(error) = event.check() {
             return Self::Skip(id, Cow::Owned(error.to_string()));

@@ -81,9 +81,7 @@ impl<'r> Content<'r> {
 }
 
 fn data<'r>(event: &commit::Event<'r>) -> Result<Result<Data<'r>, String>, Unreadable> {
-    let Some(kind) = schema::find(&event.kind) else {
-        return Ok(Err(format!("unknown event type {:?}", event.kind)));
-    };
+    let kind = schema::find(&event.kind)?;
     match kind.current(event.v, event.data) {
         Ok(text) => Ok(Ok(Data { kind, text })),
         Err(Unreadable::Malformed(reason)) => Ok(Err(reason)),

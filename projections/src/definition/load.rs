@@ -172,7 +172,6 @@ mod tests {
             ["food_counts", "introduction_history", "introductions", "pies", "purchases_by_day"]
         );
         assert_eq!(loaded[0].title.as_deref(), Some("Essen"));
-        assert_eq!(loaded[0].hash(), refold_domain::hash::Hash::of(text.as_bytes()));
         assert_eq!(loaded[3].to_string(), r#"on food.observed where food = "pie": counts"#);
     }
 

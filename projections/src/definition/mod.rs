@@ -21,7 +21,6 @@ pub use load::{DEFINITION_BYTES_MAX, DEFINITIONS_MAX, defaults, load};
 pub use problem::{DefinitionErrors, Problem};
 pub use view::{Counts, Latest, Rows, View};
 
-use refold_domain::hash::Hash;
 use refold_domain::schema::{self, EventType, Value};
 use std::fmt;
 
@@ -45,7 +44,7 @@ pub struct Definition {
 }
 
 impl Definition {
-    /// Reads the text of one definition, such as the store's catalogue keeps.
+    /// Reads the text of one definition.
     ///
     /// # Errors
     /// All that is wrong with it; `file` is where people are told to look. One switched off is refused.
@@ -55,11 +54,6 @@ impl Definition {
             check::Checked::On(definition) => Ok(*definition),
             check::Checked::Off => Err(DefinitionErrors(vec![Problem::of_file(file, "it is switched off")])),
         }
-    }
-
-    /// What tells this definition from every other text of the same name.
-    pub fn hash(&self) -> Hash {
-        Hash::of(self.text.as_bytes())
     }
 
     /// Whether an event of this type and these values feeds the view.

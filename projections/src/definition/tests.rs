@@ -29,11 +29,12 @@ static TYPES: &[&EventType] = &[
         ],
     ),
     &kind("user.left", &[Field::new("name", Kind::Text)]),
+    &EventType { has_key: false, ..kind("page.seen", &[Field::new("page", Kind::Text)]) },
     &refold_domain::introductions::WITHDRAWN,
 ];
 
 const fn kind(name: &'static str, fields: &'static [Field]) -> EventType {
-    EventType { name, fields, aggregate: None, upcasters: &[] }
+    EventType { name, fields, has_key: true, aggregate: None, upcasters: &[] }
 }
 
 fn read(text: &str) -> Result<Checked, DefinitionErrors> {
@@ -141,7 +142,7 @@ fn mistakes_are_told_with_place_known_names_and_the_nearest() {
         (
             "'user.let'",
             "count = {}",
-            "t.toml:2:6: unknown event type \"user.let\": did you mean \"user.left\"? known: user.registered, user.renamed, user.left, introduction.withdrawn",
+            "t.toml:2:6: unknown event type \"user.let\": did you mean \"user.left\"? known: user.registered, user.renamed, user.left, page.seen, introduction.withdrawn",
         ),
         ("[]", "count = {}", "t.toml:2:6: on names no event type"),
         ("[1]", "count = {}", "t.toml:2:7: on must be an array of texts, not a whole number"),
@@ -211,6 +212,11 @@ fn mistakes_are_told_with_place_known_names_and_the_nearest() {
             "'user.left'",
             "latest = { remove_on = 'user.left' }",
             "t.toml:3:24: user.left cannot both make an entry",
+        ),
+        (
+            "['user.left', 'page.seen']",
+            "latest = {}",
+            "t.toml:3:10: page.seen has no key, so latest needs a field to go by: latest = { by = \"...\" }",
         ),
         (
             "'user.left'",

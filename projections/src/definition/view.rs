@@ -5,6 +5,7 @@ use super::fields::{FieldRef, Shared, kind_name, names, same};
 use refold_domain::nearest;
 use refold_domain::schema::{EventType, Kind};
 use std::fmt;
+use std::ops::Range;
 use toml::de::DeTable;
 
 /// The keys that say which view a definition makes.
@@ -92,7 +93,7 @@ impl View {
         Some(match kind {
             "count" => Self::Counts(Counts::read(reader, table)),
             "rows" => Self::Rows(Rows::read(reader, table)),
-            _ => Self::Latest(Latest::read(reader, table)),
+            _ => Self::Latest(Latest::read(reader, table, &node.span())),
         })
     }
 }
@@ -115,7 +116,7 @@ impl Rows {
 }
 
 impl Latest {
-    fn read(reader: &mut Reader<'_, '_>, table: &DeTable<'_>) -> Self {
+    fn read(reader: &mut Reader<'_, '_>, table: &DeTable<'_>, span: &Range<usize>) -> Self {
         reader.findings.known_keys(table, "latest", &["by", "remove_on"]);
         let word = reader.findings.text(table, "by");
         let by = word.as_ref().and_then(|word| reader.key(word, &[]));
@@ -124,6 +125,13 @@ impl Latest {
             let reason =
                 "remove_on goes by the events' own key, as only those of one key are in order: leave by out";
             reader.findings.add(&word.span, reason);
+        }
+        if let (None, Some(kind)) = (&word, reader.without_key(&remove_on)) {
+            let reason = format!(
+                "{} has no key, so latest needs a field to go by: latest = {{ by = \"...\" }}",
+                kind.name
+            );
+            reader.findings.add(span, reason);
         }
         Self { by, remove_on }
     }
@@ -170,6 +178,12 @@ impl Reader<'_, '_> {
     fn field(&mut self, word: &Word<'_>) -> Option<FieldRef> {
         let found = Shared(self.on?).find(word.text);
         found.map_err(|reason| self.findings.add(&word.span, reason)).ok()
+    }
+
+    /// The first event type whose events have no key.
+    fn without_key(&self, removing: &[&'static EventType]) -> Option<&'static EventType> {
+        let on = self.on.unwrap_or_default();
+        on.iter().chain(removing).copied().find(|kind| !kind.has_key)
     }
 
     /// The event types under `remove_on`, sorted by name.

@@ -37,7 +37,7 @@ pub enum Space {
     Voids,
     /// By receipt: that the command is void.
     Refused,
-    /// By event: why it could not be read.
+    /// By offset, command and index: [`crate::state::Skipped`].
     Unreadable,
     /// A projection's view, in one generation.
     View(Arc<str>, u32),

@@ -359,7 +359,6 @@ fn odd() -> Vec<Event> {
         event_of("purchase.recorded", Some("x"), data, Reads::Never)
     };
     vec![
-        never("food.eaten", None, "{}"),
         never("food.observed", None, "{}"),
         never("food.observed", None, "null"),
         never("food.observed", None, r#"{"food":"pie","age":1}"#),

@@ -238,8 +238,10 @@ async fn a_newer_record_stops_it_behind_all_that_it_can_read() {
     let newer_event = String::from_utf8(food(2, "cake").to_vec())
         .unwrap()
         .replace(r#""type":"food.observed""#, r#""type":"food.observed","v":2"#);
+    let unknown_event =
+        String::from_utf8(food(2, "cake").to_vec()).unwrap().replace("food.observed", "food.eaten");
     let newer_record = format!(r#"{{"v":2,"log":"{LOG}","anything":1}}"#);
-    for newer in [newer_event, newer_record] {
+    for newer in [newer_event, unknown_event, newer_record] {
         let log = Arc::new(MemoryLog::new(foods(&["pie"])));
         log.push(2, newer.into());
         log.push(3, food(3, "pie"));
