@@ -276,7 +276,9 @@ impl Commands {
     /// Waits until the store has passed the log's end as it is now, and says where that is.
     async fn pass_end(&self, partition: u32, deadline: Instant) -> Result<Offset, CommandError> {
         let bounds = timeout_at(deadline, self.log.bounds(partition)).await;
-        let bounds = bounds.map_err(|_| self.behind(partition))?.map_err(|error| anyhow!(error))?;
+        let unknown =
+            |error| CommandError::Behind(format!("the end of partition {partition} is not known: {error}"));
+        let bounds = bounds.map_err(|_| self.behind(partition))?.map_err(unknown)?;
         let End::Last(end) = bounds.end else {
             return Err(CommandError::Failed(anyhow!(
                 "the log cannot tell the end of partition {partition}"

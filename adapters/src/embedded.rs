@@ -6,6 +6,7 @@
 
 mod check;
 mod file;
+mod files;
 mod reader;
 mod tail;
 mod writer;
@@ -15,6 +16,7 @@ use anyhow::Context;
 use async_trait::async_trait;
 use bytes::Bytes;
 use file::LogFile;
+use files::Files;
 use futures::future::BoxFuture;
 use reader::Readers;
 use refold_domain::log::{AppendError, Bounds, End, EventLog, LogError, Offset, Records, Risk};
@@ -23,7 +25,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use tail::Tail;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::spawn_blocking;
 use writer::{Job, Writer};
 
 /// The log's file within its directory.
@@ -39,6 +42,8 @@ const QUEUE_RECORDS: usize = 256;
 #[derive(Debug)]
 pub struct EmbeddedLog {
     path: PathBuf,
+    /// What the writer has open.
+    files: watch::Receiver<Files>,
     tails: Vec<Tail>,
     readers: Arc<Readers>,
     pages_max: Arc<AtomicU32>,
@@ -62,11 +67,13 @@ impl EmbeddedLog {
         let (heads, tails) = spans.into_iter().map(tail::new).unzip();
         let pages_max = Arc::new(AtomicU32::new(file::PAGES_MAX));
         let writer = Writer::new(path.clone(), file, heads, Arc::clone(&pages_max));
+        let files = writer.files();
         let (jobs, queue) = mpsc::channel(QUEUE_RECORDS);
         let writer = thread::Builder::new().name("log-writer".into()).spawn(move || writer.run(queue));
         Ok(Self {
             readers: Arc::new(Readers::new(path.clone())),
             path,
+            files,
             tails,
             pages_max,
             jobs: Some(jobs),
@@ -120,7 +127,13 @@ impl EventLog for EmbeddedLog {
         Ok(reader::records(partition, from, tail, Arc::clone(&self.readers)))
     }
 
+    /// A log that has lost its files has no bounds, whatever this process remembers.
     async fn bounds(&self, partition: u32) -> Result<Bounds, LogError> {
+        let files = self.files.borrow().clone();
+        let looked = spawn_blocking(move || files.ensure_in_place()).await;
+        let in_place =
+            looked.map_err(|error| LogError(format!("looking for the log was cut off: {error}")))?;
+        in_place.map_err(|error| LogError(format!("{error:#}")))?;
         let span = self.tail(partition)?.span();
         let last = span.last();
         Ok(Bounds { first: last.map(|_| span.first), end: last.map_or(End::Empty, End::Last) })

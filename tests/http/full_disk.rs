@@ -38,7 +38,7 @@ async fn a_full_disk_refuses_commands_and_loses_none() {
     fs::remove_file(&ballast).unwrap();
     all_is_well(&client, before).await;
     assert!(
-        server.said().contains("the disk is full") && server.said().contains("there is room"),
+        server.said().contains("the disk is full") && server.said().contains("no longer refused"),
         "{}",
         server.said()
     );

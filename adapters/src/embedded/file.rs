@@ -1,5 +1,6 @@
 //! The SQLite file: how it is recognised, made durable, written and read.
 
+use super::files::Files;
 use super::reader::{CHUNK_BYTES_MAX, CHUNK_RECORDS_MAX, Chunk};
 use super::tail::Span;
 use anyhow::{Context, bail, ensure};
@@ -39,6 +40,7 @@ const SYNCHRONOUS_FULL: i64 = 2;
 #[derive(Debug)]
 pub(super) struct LogFile {
     connection: Connection,
+    files: Files,
     pages_max: u32,
 }
 
@@ -63,10 +65,18 @@ impl LogFile {
             if is_new {
                 initialise(&mut connection)?;
             }
-            anyhow::Ok(connection)
+            let opened = connection.path().context("it has no path")?;
+            let files = Files::open_at(path, opened)?;
+            anyhow::Ok((connection, files))
         };
-        let connection = open().with_context(|| format!("cannot use {} as a log", path.display()))?;
-        Ok(Self { connection, pages_max: PAGES_MAX })
+        let (connection, files) =
+            open().with_context(|| format!("cannot use {} as a log", path.display()))?;
+        Ok(Self { connection, files, pages_max: PAGES_MAX })
+    }
+
+    /// The files that it is open in.
+    pub(super) fn files(&self) -> &Files {
+        &self.files
     }
 
     /// What each of so many partitions holds.

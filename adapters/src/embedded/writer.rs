@@ -1,6 +1,7 @@
 //! The thread that writes the log: all that waits goes into one transaction, then each is confirmed.
 
 use super::file::{self, LogFile};
+use super::files::Files;
 use super::tail::Head;
 use anyhow::ensure;
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use refold_domain::log::AppendError;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// The most records of one transaction.
 const GROUP_RECORDS_MAX: usize = 1024;
@@ -31,15 +32,17 @@ pub(super) struct Writer {
     path: PathBuf,
     /// `None` after a failure, until it can be opened again.
     file: Option<LogFile>,
+    files: watch::Sender<Files>,
     heads: Vec<Head>,
     pages_max: Arc<AtomicU32>,
-    is_full: bool,
+    /// Why the last group was refused, if it was.
+    refusal: Option<String>,
 }
 
 /// Why a group was not confirmed.
 enum Failure {
     /// Nothing of it was stored, nor will be.
-    Full,
+    Refused(String),
     /// It may be stored.
     Broken(anyhow::Error),
 }
@@ -47,7 +50,13 @@ enum Failure {
 impl Writer {
     /// `heads`: one a partition, standing where `file` stands. `pages_max` may change at any time.
     pub(super) fn new(path: PathBuf, file: LogFile, heads: Vec<Head>, pages_max: Arc<AtomicU32>) -> Self {
-        Self { path, file: Some(file), heads, pages_max, is_full: false }
+        let files = watch::Sender::new(file.files().clone());
+        Self { path, file: Some(file), files, heads, pages_max, refusal: None }
+    }
+
+    /// The files that it writes to.
+    pub(super) fn files(&self) -> watch::Receiver<Files> {
+        self.files.subscribe()
     }
 
     /// Writes until the queue is closed and empty.
@@ -60,19 +69,25 @@ impl Writer {
     fn write(&mut self, group: Vec<Job>) {
         let stored = self.store(&group);
         match &stored {
-            Ok(()) => self.publish(&group),
-            Err(Failure::Full) => {}
+            Ok(()) => {
+                self.publish(&group);
+                self.report(None);
+            }
+            Err(Failure::Refused(reason)) => self.report(Some(reason)),
             Err(Failure::Broken(error)) => self.recover(error),
         }
-        self.report_full(matches!(stored, Err(Failure::Full)));
         for job in group {
             // Whoever no longer waits has given the outcome up.
-            let _ = job.done.send(stored.as_ref().map_err(|failure| self.outcome(failure)).copied());
+            let _ = job.done.send(stored.as_ref().map_err(Failure::outcome).copied());
         }
     }
 
     fn store(&mut self, group: &[Job]) -> Result<(), Failure> {
-        self.reopen().map_err(Failure::Broken)?;
+        // What was written to a file that is not in place would be confirmed, and gone at the next start. The
+        // connection stays open: it has the only way to a file that was removed, and goes on if it comes back.
+        let in_place = self.files.borrow().ensure_in_place();
+        in_place.map_err(|error| Failure::Refused(format!("{error:#}")))?;
+        self.reopen().map_err(|error| self.failure(error))?;
         let mut next: Vec<_> = self.heads.iter().map(Head::next).collect();
         let rows = group.iter().map(|job| {
             let next = &mut next[job.partition as usize];
@@ -81,8 +96,19 @@ impl Writer {
             (job.partition, offset, &job.record[..])
         });
         let file = self.file.as_mut().expect("opened above");
-        file.limit_pages(self.pages_max.load(Ordering::Relaxed)).map_err(failure)?;
-        file.append(rows).map_err(failure)
+        let limited = file.limit_pages(self.pages_max.load(Ordering::Relaxed));
+        let stored = limited.and_then(|()| file.append(rows));
+        stored.map_err(|error| self.failure(error.into()))
+    }
+
+    /// Without room SQLite rolls back; of any other error nobody knows how far it came.
+    fn failure(&self, error: anyhow::Error) -> Failure {
+        match error.downcast_ref() {
+            Some(error) if file::is_full(error) => {
+                Failure::Refused(format!("the disk is full, no room in {}", self.path.display()))
+            }
+            _ => Failure::Broken(error),
+        }
     }
 
     /// Readers first, so that whoever got a confirm finds the record.
@@ -97,6 +123,7 @@ impl Writer {
     fn recover(&mut self, error: &anyhow::Error) {
         tracing::error!(path = %self.path.display(), error = format!("{error:#}"), "writing the log failed");
         self.file = None;
+        self.files.send_modify(Files::close);
         if let Err(error) = self.reopen() {
             tracing::error!(error = format!("{error:#}"), "the log stays closed until the next append");
         }
@@ -105,33 +132,36 @@ impl Writer {
     fn reopen(&mut self) -> anyhow::Result<()> {
         if self.file.is_none() {
             let file = LogFile::reopen(&self.path)?;
+            // It was, before: so no other was opened.
+            self.files.borrow().ensure_in_place()?;
             let partitions = u32::try_from(self.heads.len())?;
             let spans = file.spans(partitions)?;
             let is_whole = self.heads.iter().zip(&spans).all(|(head, span)| span.next >= head.next());
             ensure!(is_whole, "{} has lost confirmed records", self.path.display());
             self.heads.iter().zip(spans).for_each(|(head, span)| head.reset(span));
+            self.files.send_replace(file.files().clone());
             self.file = Some(file);
         }
         Ok(())
     }
 
-    fn report_full(&mut self, is_full: bool) {
-        if is_full != self.is_full {
+    fn report(&mut self, refusal: Option<&String>) {
+        if refusal != self.refusal.as_ref() {
             let path = self.path.display();
-            match is_full {
-                true => tracing::error!(%path, "the disk is full: appends are refused until there is room"),
-                false => tracing::info!(%path, "there is room on the disk again"),
+            match refusal {
+                Some(reason) => tracing::error!(%path, reason, "appends are refused until this is mended"),
+                None => tracing::info!(%path, "appends are no longer refused"),
             }
+            self.refusal = refusal.cloned();
         }
-        self.is_full = is_full;
     }
+}
 
-    fn outcome(&self, failure: &Failure) -> AppendError {
-        match failure {
-            Failure::Full => {
-                AppendError::Refused(format!("the disk is full, no room in {}", self.path.display()))
-            }
-            Failure::Broken(error) => AppendError::Unknown(format!("{error:#}")),
+impl Failure {
+    fn outcome(&self) -> AppendError {
+        match self {
+            Self::Refused(reason) => AppendError::Refused(reason.clone()),
+            Self::Broken(error) => AppendError::Unknown(format!("{error:#}")),
         }
     }
 }
@@ -145,8 +175,4 @@ fn take_group(first: Job, queue: &mut mpsc::Receiver<Job>) -> Vec<Job> {
         group.push(job);
     }
     group
-}
-
-fn failure(error: rusqlite::Error) -> Failure {
-    if file::is_full(&error) { Failure::Full } else { Failure::Broken(error.into()) }
 }

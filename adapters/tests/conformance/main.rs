@@ -4,6 +4,7 @@
 
 mod brokers;
 mod embedded;
+mod missing;
 mod order;
 mod reopening;
 mod tailing;
