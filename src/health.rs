@@ -34,7 +34,8 @@ impl Health {
     pub async fn dependencies(&self, service: &Service) -> Vec<Dependency> {
         let log = timeout(PROBE_WAIT, service.log.bounds(0)).await;
         let log = match log {
-            Ok(Ok(_)) => None,
+            // It can be read; whether it can be written, the writer knows.
+            Ok(Ok(_)) => service.unwritable(),
             Ok(Err(error)) => Some(error.to_string()),
             Err(_) => Some("it does not answer in time".to_owned()),
         };

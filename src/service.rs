@@ -129,6 +129,11 @@ impl Service {
         }
     }
 
+    /// Why the log does not take appends, if it does not.
+    pub fn unwritable(&self) -> Option<String> {
+        self.writer.problem()
+    }
+
     /// Takes no more commands, finishes those held, and stops to fold.
     ///
     /// # Errors

@@ -4,21 +4,29 @@
 //! hundreds. The next commit is never sent before the last one is confirmed, and an outcome that is unknown is
 //! retried with the same bytes until it is known: so order, retries and duplicates stay simple, and the gate can
 //! tell a repeat from a commit that a broker lost.
+//!
+//! Whether a log takes appends is known from appends alone, whichever broker it is: one that answers reads may be full,
+//! read-only or without its leader. So each partition remembers how its last append ended, and readiness rests on that.
+//! A service that is not ready gets no commands, so it has to find its own way back: an unknown outcome is retried
+//! anyway; after a refusal the writer appends a barrier, a command without guards and events, again and again until one
+//! is confirmed. It costs a record for each partition and disturbance, and what it proves is exactly what was in doubt.
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use metrics::{Histogram, histogram};
 use refold_domain::commit::{FRAME_BYTES_MAX, pack};
+use refold_domain::decision;
 use refold_domain::log::{AppendError, EventLog};
 use refold_domain::metric;
 use refold_domain::receipt::Receipt;
 use refold_domain::rule::{self, Rule};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 /// How many events one commit carries at most.
@@ -31,13 +39,19 @@ pub const COMMAND_BYTES_MAX: usize = COMMIT_BYTES_MAX - FRAME_BYTES_MAX;
 const RETRY_WAIT_MIN: Duration = Duration::from_millis(20);
 /// How long a retry of an append waits at most.
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(1);
+/// How long after a refusal it is tried whether the log takes appends again, if no command does that.
+const BARRIER_WAIT: Duration = Duration::from_secs(1);
 
 /// The way onto the log.
 #[derive(Debug)]
 pub struct Writer {
     queues: Mutex<Option<Vec<mpsc::Sender<Pending>>>>,
     tasks: Mutex<JoinSet<()>>,
+    failing: watch::Sender<Failing>,
 }
+
+/// The partitions whose last append was not confirmed, and why.
+type Failing = BTreeMap<u32, String>;
 
 /// Why a command was not confirmed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -77,16 +91,39 @@ impl Writer {
     /// Starts a task for each partition of the log `id`, with a queue of `queue_commands` each.
     pub fn start(log: &Arc<dyn EventLog>, id: Uuid, partitions: u32, queue_commands: usize) -> Self {
         let mut tasks = JoinSet::new();
+        let failing = watch::Sender::new(Failing::new());
         let start = |partition| {
             let (queue, commands) = mpsc::channel(queue_commands);
             let log = Arc::clone(log);
             let sizes = histogram!(metric::WRITER_COMMIT_COMMANDS);
-            let task = Task { log, id, partition, commands, held: None, writer: None, sizes };
+            let failing = failing.clone();
+            let task = Task {
+                log,
+                id,
+                partition,
+                commands,
+                held: None,
+                writer: None,
+                failing,
+                is_refused: false,
+                sizes,
+            };
             tasks.spawn(task.run());
             queue
         };
         let queues = (0..partitions).map(start).collect();
-        Self { queues: Mutex::new(Some(queues)), tasks: Mutex::new(tasks) }
+        Self { queues: Mutex::new(Some(queues)), tasks: Mutex::new(tasks), failing }
+    }
+
+    /// Why the log does not take appends, if the last one to some partition was not confirmed.
+    pub fn problem(&self) -> Option<String> {
+        let failing = self.failing.borrow();
+        let (partition, reason) = failing.first_key_value()?;
+        let others = match failing.len() - 1 {
+            0 => String::new(),
+            count => format!(", nor to {count} other partitions"),
+        };
+        Some(format!("the last append to partition {partition} was not confirmed{others}: {reason}"))
     }
 
     /// Appends an encoded command that has so many events, and returns its receipt once the log has confirmed it.
@@ -130,6 +167,14 @@ impl Writer {
     }
 }
 
+impl Pending {
+    /// A command that changes nothing, and for which nobody waits.
+    fn barrier() -> Self {
+        let bytes = decision::encode(Vec::new(), None, None, &[]);
+        Self { bytes, events: 0, stage: Arc::default(), answer: oneshot::channel().0 }
+    }
+}
+
 impl Stage {
     fn change(&self, from: u8, to: u8) -> bool {
         self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
@@ -146,6 +191,9 @@ struct Task {
     held: Option<Pending>,
     /// The writer's id and the number of its next commit; made when it first appends.
     writer: Option<(Uuid, u64)>,
+    failing: watch::Sender<Failing>,
+    /// Whether the last append was refused: then nothing retries it.
+    is_refused: bool,
     /// How many commands the commits carried.
     sizes: Histogram,
 }
@@ -163,6 +211,9 @@ impl Task {
     async fn next(&mut self) -> Option<Pending> {
         match self.held.take() {
             Some(held) => Some(held),
+            None if self.is_refused => {
+                timeout(BARRIER_WAIT, self.commands.recv()).await.unwrap_or_else(|_| Some(Pending::barrier()))
+            }
             None => self.commands.recv().await,
         }
     }
@@ -199,7 +250,9 @@ impl Task {
         let mut is_unknown = false;
         let mut wait = RETRY_WAIT_MIN;
         let outcome = loop {
-            match self.log.append(self.partition, record.clone()).await {
+            let appended = self.log.append(self.partition, record.clone()).await;
+            self.note(appended.as_ref().err());
+            match appended {
                 Ok(()) => break Ok(()),
                 Err(AppendError::Refused(reason)) => break Err(refusal(is_unknown, reason)),
                 Err(AppendError::Unknown(reason)) => {
@@ -220,6 +273,16 @@ impl Task {
             Err(_) => Some((writer, seq)),
         };
         self.answer(writer, seq, commands, &outcome);
+    }
+
+    /// Remembers how the last append ended.
+    fn note(&mut self, error: Option<&AppendError>) {
+        self.is_refused = matches!(error, Some(AppendError::Refused(_)));
+        let reason = error.map(ToString::to_string);
+        self.failing.send_if_modified(|failing| match reason {
+            Some(reason) => failing.insert(self.partition, reason.clone()).as_ref() != Some(&reason),
+            None => failing.remove(&self.partition).is_some(),
+        });
     }
 
     fn pack(&self, writer: Uuid, seq: u64, commands: &[Pending]) -> Bytes {
@@ -257,3 +320,6 @@ fn refusal(is_unknown: bool, reason: String) -> WriteError {
         WriteError::NotRecorded(reason)
     }
 }
+
+#[cfg(test)]
+mod tests;

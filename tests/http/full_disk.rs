@@ -36,6 +36,8 @@ async fn a_full_disk_refuses_commands_and_loses_none() {
     let said = fill(&client).await;
     assert!(said.iter().any(|slug| slug == "not-recorded"), "{said:?}");
     fs::remove_file(&ballast).unwrap();
+    // Without a command, for one that is not ready gets none.
+    server.until_ready().await;
     all_is_well(&client, before).await;
     assert!(
         server.said().contains("the disk is full") && server.said().contains("no longer refused"),

@@ -13,6 +13,7 @@ mod foods;
 mod full_disk;
 mod introductions;
 mod kills;
+mod missing_log;
 mod newer;
 mod operations;
 mod purchases;
