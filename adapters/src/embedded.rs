@@ -66,15 +66,16 @@ impl EmbeddedLog {
         let spans = file.spans(partitions).with_context(|| format!("cannot read {}", path.display()))?;
         let (heads, tails) = spans.into_iter().map(tail::new).unzip();
         let pages_max = Arc::new(AtomicU32::new(file::PAGES_MAX));
-        let writer = Writer::new(path.clone(), file, heads, Arc::clone(&pages_max));
+        let readers = Arc::new(Readers::new(path.clone()));
+        let writer = Writer::new(path.clone(), file, Arc::clone(&readers), heads, Arc::clone(&pages_max));
         let files = writer.files();
         let (jobs, queue) = mpsc::channel(QUEUE_RECORDS);
         let writer = thread::Builder::new().name("log-writer".into()).spawn(move || writer.run(queue));
         Ok(Self {
-            readers: Arc::new(Readers::new(path.clone())),
             path,
             files,
             tails,
+            readers,
             pages_max,
             jobs: Some(jobs),
             writer: Some(writer.context("cannot start the log's writer thread")?),

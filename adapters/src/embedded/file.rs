@@ -99,6 +99,28 @@ impl LogFile {
         transaction.commit()
     }
 
+    /// Brings all of the write-ahead log into the database, and leaves the former empty.
+    ///
+    /// What SQLite confirms is durable as long as it is the one that wrote the write-ahead log, and every sync went well.
+    /// Of a sync that failed the kernel keeps the pages and calls them clean: later syncs succeed without them, yet who
+    /// opens the file anew reads them, finds their checksums right, takes them for committed and appends behind them. A
+    /// power failure then loses them and, as the checksums no longer follow each other, all that was confirmed behind.
+    /// A checkpoint writes what is committed to the database and syncs that; into the emptied write-ahead log every
+    /// page is written anew. With TRUNCATE it waits for readers, and is complete only if it says so: a busy one is no
+    /// error to SQLite.
+    pub(super) fn settle(&self) -> anyhow::Result<()> {
+        let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        let (busy, frames, moved): (i64, i64, i64) =
+            self.connection.query_row(sql, [], row).context("cannot empty the write-ahead log")?;
+        ensure!(
+            (busy, frames, moved) == (0, 0, 0),
+            "cannot empty the write-ahead log: another connection uses it (of {frames} frames {moved} were brought \
+             into the database)"
+        );
+        Ok(())
+    }
+
     /// How large the file may become, in pages.
     pub(super) fn limit_pages(&mut self, pages: u32) -> rusqlite::Result<()> {
         if self.pages_max != pages {

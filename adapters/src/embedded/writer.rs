@@ -2,6 +2,7 @@
 
 use super::file::{self, LogFile};
 use super::files::Files;
+use super::reader::Readers;
 use super::tail::Head;
 use anyhow::ensure;
 use bytes::Bytes;
@@ -30,8 +31,12 @@ pub(super) struct Job {
 #[derive(Debug)]
 pub(super) struct Writer {
     path: PathBuf,
-    /// `None` after a failure, until it can be opened again.
+    /// `None` where it could not be opened again.
     file: Option<LogFile>,
+    /// Whether all that the file holds is known to be on the disk: not at the start, for nobody knows how the last
+    /// process ended, and not after an error.
+    is_sound: bool,
+    readers: Arc<Readers>,
     files: watch::Sender<Files>,
     heads: Vec<Head>,
     pages_max: Arc<AtomicU32>,
@@ -49,9 +54,15 @@ enum Failure {
 
 impl Writer {
     /// `heads`: one a partition, standing where `file` stands. `pages_max` may change at any time.
-    pub(super) fn new(path: PathBuf, file: LogFile, heads: Vec<Head>, pages_max: Arc<AtomicU32>) -> Self {
+    pub(super) fn new(
+        path: PathBuf,
+        file: LogFile,
+        readers: Arc<Readers>,
+        heads: Vec<Head>,
+        pages_max: Arc<AtomicU32>,
+    ) -> Self {
         let files = watch::Sender::new(file.files().clone());
-        Self { path, file: Some(file), files, heads, pages_max, refusal: None }
+        Self { path, file: Some(file), is_sound: false, readers, files, heads, pages_max, refusal: None }
     }
 
     /// The files that it writes to.
@@ -74,7 +85,11 @@ impl Writer {
                 self.report(None);
             }
             Err(Failure::Refused(reason)) => self.report(Some(reason)),
-            Err(Failure::Broken(error)) => self.recover(error),
+            Err(Failure::Broken(error)) => {
+                let path = self.path.display();
+                tracing::error!(%path, error = format!("{error:#}"), "writing the log failed");
+                self.is_sound = false;
+            }
         }
         for job in group {
             // Whoever no longer waits has given the outcome up.
@@ -87,7 +102,7 @@ impl Writer {
         // connection stays open: it has the only way to a file that was removed, and goes on if it comes back.
         let in_place = self.files.borrow().ensure_in_place();
         in_place.map_err(|error| Failure::Refused(format!("{error:#}")))?;
-        self.reopen().map_err(|error| self.failure(error))?;
+        self.settle().map_err(|error| self.failure(error))?;
         let mut next: Vec<_> = self.heads.iter().map(Head::next).collect();
         let rows = group.iter().map(|job| {
             let next = &mut next[job.partition as usize];
@@ -95,7 +110,7 @@ impl Writer {
             *next += 1;
             (job.partition, offset, &job.record[..])
         });
-        let file = self.file.as_mut().expect("opened above");
+        let file = self.file.as_mut().expect("settled above");
         let limited = file.limit_pages(self.pages_max.load(Ordering::Relaxed));
         let stored = limited.and_then(|()| file.append(rows));
         stored.map_err(|error| self.failure(error.into()))
@@ -119,29 +134,29 @@ impl Writer {
         self.heads.iter().for_each(Head::announce);
     }
 
-    /// Closing the connection rolls back whatever is open; the file then tells what it holds.
-    fn recover(&mut self, error: &anyhow::Error) {
-        tracing::error!(path = %self.path.display(), error = format!("{error:#}"), "writing the log failed");
+    /// Makes sure that all that is read from the file is on the disk, and takes up what the file then holds.
+    ///
+    /// First with the connection that wrote, while it is open: it alone knows which bytes of the write-ahead log were
+    /// never committed. Then with a new one, after all others: it starts from nothing but the files.
+    fn settle(&mut self) -> anyhow::Result<()> {
+        if self.is_sound {
+            return Ok(());
+        }
+        self.file.as_ref().map_or(Ok(()), LogFile::settle)?;
         self.file = None;
         self.files.send_modify(Files::close);
-        if let Err(error) = self.reopen() {
-            tracing::error!(error = format!("{error:#}"), "the log stays closed until the next append");
-        }
-    }
-
-    fn reopen(&mut self) -> anyhow::Result<()> {
-        if self.file.is_none() {
-            let file = LogFile::reopen(&self.path)?;
-            // It was, before: so no other was opened.
-            self.files.borrow().ensure_in_place()?;
-            let partitions = u32::try_from(self.heads.len())?;
-            let spans = file.spans(partitions)?;
-            let is_whole = self.heads.iter().zip(&spans).all(|(head, span)| span.next >= head.next());
-            ensure!(is_whole, "{} has lost confirmed records", self.path.display());
-            self.heads.iter().zip(spans).for_each(|(head, span)| head.reset(span));
-            self.files.send_replace(file.files().clone());
-            self.file = Some(file);
-        }
+        self.readers.close_idle();
+        let file = LogFile::reopen(&self.path)?;
+        // It was in place before, so no other was opened.
+        self.files.borrow().ensure_in_place()?;
+        file.settle()?;
+        let spans = file.spans(u32::try_from(self.heads.len())?)?;
+        let is_whole = self.heads.iter().zip(&spans).all(|(head, span)| span.next >= head.next());
+        ensure!(is_whole, "{} has lost confirmed records", self.path.display());
+        self.heads.iter().zip(spans).for_each(|(head, span)| head.reset(span));
+        self.files.send_replace(file.files().clone());
+        self.file = Some(file);
+        self.is_sound = true;
         Ok(())
     }
 

@@ -67,6 +67,56 @@ async fn of_a_group_without_room_only_what_was_confirmed_is_stored() {
     assert_eq!(usize::try_from(stored).unwrap(), outcomes.iter().filter(|outcome| outcome.is_ok()).count());
 }
 
+/// A sync that fails cannot be had here; what must follow any failed write can: nothing is confirmed behind bytes in the
+/// write-ahead log of which nobody knows whether they are on the disk.
+#[tokio::test]
+async fn after_a_broken_write_nothing_is_confirmed_before_the_write_ahead_log_was_emptied() {
+    let dir = tempdir().unwrap();
+    let ahead = dir.path().join("log.sqlite-wal");
+    let log = log_in(&dir);
+    append_all(&log, 0, &["a"]).await;
+    log.check().await.unwrap();
+    let other = sqlite(&dir);
+    other.execute_batch("INSERT INTO records VALUES (0, 1, x'00')").unwrap();
+    log.append(0, "b".into()).await.unwrap_err();
+    let held = fs::metadata(&ahead).unwrap().len();
+    assert!(held > 0);
+
+    other.execute_batch("BEGIN; SELECT * FROM records").unwrap();
+    let outcome = log.append(0, "b".into()).await;
+    assert!(
+        matches!(&outcome, Err(AppendError::Unknown(why)) if why.contains("another connection uses it")),
+        "{outcome:?}"
+    );
+    other.execute_batch("COMMIT").unwrap();
+    append_all(&log, 0, &["b"]).await;
+    assert_eq!(log.bounds(0).await.unwrap().end, End::Last(2));
+    // One small commit stands in it, of what it held nothing.
+    drop(other);
+    let after = fs::metadata(&ahead).unwrap().len();
+    assert!(after < held, "{held} bytes, then {after}");
+}
+
+/// Nor behind what another process left there.
+#[tokio::test]
+async fn what_a_killed_process_left_is_brought_into_the_database_first() {
+    let (dir, killed) = (tempdir().unwrap(), tempdir().unwrap());
+    let log = log_in(&killed);
+    append_all(&log, 0, &["a"; 20]).await;
+    for name in [FILE, "log.sqlite-wal"] {
+        fs::copy(killed.path().join(name), dir.path().join(name)).unwrap();
+    }
+    let held = fs::metadata(dir.path().join("log.sqlite-wal")).unwrap().len();
+    // Another connection, so that SQLite does not do it by itself when a last one is closed.
+    let other = sqlite(&dir);
+    other.query_row("SELECT count(*) FROM records", [], |_| Ok(())).unwrap();
+    let log = log_in(&dir);
+    append_all(&log, 0, &["b"]).await;
+    assert_eq!(contents(&log, 0, 21).await[19..], ["a", "b"]);
+    let after = fs::metadata(dir.path().join("log.sqlite-wal")).unwrap().len();
+    assert!(after < held, "{held} bytes, then {after}");
+}
+
 /// A row that appears behind the log's back stands for a commit that failed and yet is there.
 #[tokio::test]
 async fn after_a_broken_write_the_file_tells_where_to_go_on() {
