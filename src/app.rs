@@ -1,7 +1,7 @@
 //! The application: built from settings, then run until it is stopped.
 
 use crate::http;
-use crate::http::connections::{Times, serve};
+use crate::http::connections::{Limits, serve};
 use crate::service::Service;
 use crate::settings::Settings;
 use anyhow::Context;
@@ -44,10 +44,14 @@ impl App {
     /// Where the server fails, or something could not be finished in time.
     pub async fn run_until_stopped(self, signal: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
         let Self { service, listener, settings } = self;
-        let times = Times { head: settings.http.head_timeout, stop: settings.http.stop_timeout };
+        let limits = Limits {
+            connections_max: settings.http.connections_max,
+            head: settings.http.head_timeout,
+            stop: settings.http.stop_timeout,
+        };
         let routes = http::routes(&service, settings.http);
-        let served = serve(listener, routes, times, signal).await;
-        let stopped = service.stop(times.stop).await;
+        let served = serve(listener, routes, limits, signal).await;
+        let stopped = service.stop(limits.stop).await;
         served.and(stopped)
     }
 }

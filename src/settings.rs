@@ -49,6 +49,8 @@ pub struct Http {
     pub listen: SocketAddr,
     /// How many bytes a body may have.
     pub body_bytes_max: usize,
+    /// How many connections are open at the same time.
+    pub connections_max: usize,
     /// How many requests are answered at the same time.
     pub requests_max: usize,
     /// How long a client may take to send a request's head.

@@ -1,5 +1,6 @@
 //! Reading a JSON body: bounded in bytes and time, with every bad field named at once.
 
+use super::connections::Stopping;
 use super::problem::Problem;
 use crate::settings;
 use bytes::Bytes;
@@ -17,12 +18,15 @@ use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// How many bytes of a body that is too large are read on, so that its sender sees the answer.
 const DRAIN_BYTES_MAX: usize = 16 << 20;
 /// How long they are read on.
 const DRAIN_WAIT: Duration = Duration::from_secs(1);
+/// How long the rest of a body is waited for when the service stops: nothing was taken yet, and what comes so late would
+/// hold up everybody who waits for the next start.
+const STOP_WAIT: Duration = Duration::from_secs(1);
 
 /// A command that can be read from a JSON body.
 pub trait Parse: Sized + Send {
@@ -73,8 +77,10 @@ async fn read(request: &Request, body: &mut RequestBody) -> Result<Vec<u8>, Prob
     let body = body.take().map_err(|error| Problem::internal(error.to_string()))?;
     let mut chunks = pin!(body.into_bytes_stream());
     if declared(request).is_none_or(|length| length <= max) {
-        let bytes = timeout(limits.body_timeout, take(&mut chunks, max)).await;
-        let bytes = bytes.map_err(|_| Problem::too_slow())?;
+        let bytes = tokio::select! {
+            bytes = timeout(limits.body_timeout, take(&mut chunks, max)) => bytes.map_err(|_| Problem::too_slow())?,
+            () = cut_off(request) => return Err(Problem::stopping()),
+        };
         let ended_early = |error| Problem::syntax(format!("the body ended early: {error}"));
         if let Some(bytes) = bytes.map_err(ended_early)? {
             return Ok(bytes);
@@ -85,6 +91,13 @@ async fn read(request: &Request, body: &mut RequestBody) -> Result<Vec<u8>, Prob
         drop(timeout(DRAIN_WAIT, drain(&mut chunks)).await);
     }
     Err(Problem::too_large(format!("the body has more than {max} bytes; nothing was recorded")))
+}
+
+/// Returns when the service has been stopping for so long that no body is waited for any more.
+async fn cut_off(request: &Request) {
+    let stopping: &Stopping = request.data().expect("every connection tells its requests");
+    stopping.begun().await;
+    sleep(STOP_WAIT).await;
 }
 
 /// The whole body, `None` where it has more than `max` bytes.

@@ -1,5 +1,9 @@
 //! Serves connections: each request's head is bounded in time and size, and stopping finishes what is held.
 //!
+//! So many connections and no more: one too many is told so and closed at once. Left waiting, it would look open to
+//! whoever sent it, while nobody answers; closed, a load balancer takes another server before it has sent anything, and
+//! an operator finds the reason in the answer and in the service's log.
+//!
 //! Only HTTP/1: what tells HTTP/2 apart would wait for a client's first bytes without a bound.
 
 use anyhow::ensure;
@@ -11,25 +15,44 @@ use poem::http::uri::Scheme;
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Endpoint, EndpointExt, Request};
 use std::convert::Infallible;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 /// How long to wait after a connection could not be accepted: without descriptors left it would fail at once again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long clients may take, and the service when it stops.
+/// What a connection too many is answered, whatever it asks.
+const TOO_MANY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
+/// How many connections there may be, and how long clients may take, and the service when it stops.
 #[derive(Debug, Clone, Copy)]
-pub struct Times {
+pub struct Limits {
+    /// Open at the same time.
+    pub connections_max: usize,
     /// From a connection's start, or its last answer, to the end of the next request's head.
     pub head: Duration,
     /// From the signal to stop to the last answer.
     pub stop: Duration,
+}
+
+/// Tells a request that the service is stopping.
+#[derive(Debug, Clone)]
+pub struct Stopping(watch::Receiver<()>);
+
+impl Stopping {
+    /// Returns when the service begins to stop.
+    pub async fn begun(&self) {
+        // No sender any more is a service that has stopped.
+        drop(self.0.clone().changed().await);
+    }
 }
 
 /// Answers what comes in on `listener` until `signal` resolves; then takes no more and finishes what is held.
@@ -39,26 +62,33 @@ pub struct Times {
 pub async fn serve(
     listener: TcpListener,
     endpoint: impl Endpoint + 'static,
-    times: Times,
+    limits: Limits,
     signal: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let local = listener.local_addr()?;
     let endpoint = Arc::new(endpoint.map_to_response());
     let (stop, stopping) = watch::channel(());
+    let stopping = Stopping(stopping);
+    let mut places = Places::new(limits.connections_max);
     let mut signal = pin!(signal);
     loop {
         tokio::select! {
             () = &mut signal => break,
             (stream, remote) = accept(&listener) => {
-                let connection = Connection { stream, local, remote, endpoint: Arc::clone(&endpoint), head: times.head };
+                let Some(place) = places.take() else {
+                    refuse(stream);
+                    continue;
+                };
+                let endpoint = Arc::clone(&endpoint);
+                let connection = Connection { stream, local, remote, endpoint, head: limits.head, _place: place };
                 tokio::spawn(connection.run(stopping.clone()));
             }
         }
     }
     drop((listener, stopping));
     stop.send_replace(());
-    let finished = timeout(times.stop, stop.closed()).await;
-    ensure!(finished.is_ok(), "some requests were still not answered after {:?}", times.stop);
+    let finished = timeout(limits.stop, stop.closed()).await;
+    ensure!(finished.is_ok(), "some requests were still not answered after {:?}", limits.stop);
     Ok(())
 }
 
@@ -78,24 +108,57 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
+/// Answers without waiting: who does not take these few bytes is not waited for either.
+fn refuse(stream: TcpStream) {
+    drop(stream.into_std().and_then(|mut stream| stream.write(TOO_MANY)));
+}
+
+/// The places for connections.
+struct Places {
+    free: Arc<Semaphore>,
+    max: usize,
+    was_full: bool,
+}
+
+impl Places {
+    fn new(max: usize) -> Self {
+        Self { free: Arc::new(Semaphore::new(max)), max, was_full: false }
+    }
+
+    fn take(&mut self) -> Option<OwnedSemaphorePermit> {
+        let place = Arc::clone(&self.free).try_acquire_owned().ok();
+        // Once a time that there is none, not for each that is refused.
+        if place.is_none() && !self.was_full {
+            tracing::warn!(
+                connections_max = self.max,
+                "all connections are taken: more are refused; see http.connections_max"
+            );
+        }
+        self.was_full = place.is_none();
+        place
+    }
+}
+
 struct Connection<E> {
     stream: TcpStream,
     local: SocketAddr,
     remote: SocketAddr,
     endpoint: Arc<E>,
     head: Duration,
+    _place: OwnedSemaphorePermit,
 }
 
 impl<E: Endpoint<Output = poem::Response> + 'static> Connection<E> {
     /// Answers its requests; once `stopping` changes only those that it has begun to read.
-    async fn run(self, mut stopping: watch::Receiver<()>) {
-        let Self { stream, local, remote, endpoint, head } = self;
+    async fn run(self, stopping: Stopping) {
+        let Self { stream, local, remote, endpoint, head, _place } = self;
         let (local, remote) = (LocalAddr(local.into()), RemoteAddr(remote.into()));
         let had_request = AtomicBool::new(false);
         let service = service_fn(|request: hyper::Request<Incoming>| {
             had_request.store(true, Ordering::Relaxed);
             let endpoint = Arc::clone(&endpoint);
-            let request = Request::from((request, local.clone(), remote.clone(), Scheme::HTTP));
+            let mut request = Request::from((request, local.clone(), remote.clone(), Scheme::HTTP));
+            request.set_data(stopping.clone());
             async move { Ok::<hyper::Response<_>, Infallible>(endpoint.get_response(request).await.into()) }
         });
         let mut server = http1::Builder::new();
@@ -104,7 +167,7 @@ impl<E: Endpoint<Output = poem::Response> + 'static> Connection<E> {
         // A connection that breaks is the client's business.
         tokio::select! {
             _ = connection.as_mut() => return,
-            _ = stopping.changed() => {}
+            () = stopping.begun() => {}
         }
         connection.as_mut().graceful_shutdown();
         // Before its first request hyper does not count a connection as idle, and would wait for one.

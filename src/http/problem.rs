@@ -93,6 +93,12 @@ impl Problem {
         Self::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "The body came too slowly", detail)
     }
 
+    /// The service stops before the body has come.
+    pub fn stopping() -> Self {
+        let detail = "the service is stopping and the body had not come whole; nothing was recorded";
+        Self::unavailable("not-recorded", "The command was not recorded", detail)
+    }
+
     /// There is no such thing.
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such thing", detail)

@@ -17,6 +17,7 @@ pub(super) const KEYS: &[(&str, Allowed)] = &[
     ("data_dir", Allowed::Path),
     ("http.listen", Allowed::Address),
     ("http.body_bytes_max", Allowed::Number(1_024..=16 * MIB)),
+    ("http.connections_max", Allowed::Number(1..=1_000_000)),
     ("http.requests_max", Allowed::Number(1..=100_000)),
     ("http.head_timeout_ms", Allowed::Number(TIMES_MS)),
     ("http.body_timeout_ms", Allowed::Number(TIMES_MS)),

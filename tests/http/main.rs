@@ -7,6 +7,7 @@
 mod bad_input;
 mod cli;
 mod client;
+mod connections;
 mod data;
 mod definitions;
 mod foods;

@@ -2,8 +2,10 @@
 
 use crate::client::Client;
 use crate::server::in_time;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::interval;
 
 /// A connection.
 pub(crate) struct Raw(TcpStream);
@@ -36,6 +38,23 @@ impl Raw {
         };
         in_time("answered", reading).await;
         String::from_utf8(read).unwrap()
+    }
+
+    /// Sends a space now and then until something is answered, and returns that.
+    pub(crate) async fn drip(&mut self, every: Duration) -> String {
+        let (mut reader, mut writer) = self.0.split();
+        let mut answer = vec![0; 4096];
+        let dripping = async {
+            let mut ticks = interval(every);
+            loop {
+                tokio::select! {
+                    length = reader.read(&mut answer) => break length.unwrap(),
+                    _ = ticks.tick() => drop(writer.write_all(b" ").await),
+                }
+            }
+        };
+        let length = in_time("answered", dripping).await;
+        String::from_utf8_lossy(&answer[..length]).into_owned()
     }
 
     /// Reads until the service closes the connection.

@@ -58,6 +58,34 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
     assert_eq!(found, json!([{"food": "pie", "count": acknowledged.len()}]));
 }
 
+/// Nothing of it was taken, and its client may never send the rest.
+#[tokio::test]
+async fn a_body_that_is_half_sent_does_not_hold_it_up() {
+    let mut server = Server::start().await;
+    let mut connection = Raw::connect(&server.client()).await;
+    let head = "POST /foods HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue";
+    connection.send(format!("{head}\r\nContent-Length: {}\r\n\r\n", BODY.len())).await;
+    connection.until("100 Continue\r\n\r\n").await;
+    connection.send(&BODY[..5]).await;
+
+    server.stop().await;
+
+    let answer = connection.rest().await;
+    assert!(status(&answer) == Some(503) && answer.contains("urn:refold:problem:not-recorded"), "{answer}");
+    server.up().await;
+    assert_eq!(server.client().get("/aggregated").send().await.is(200).json(), json!([]));
+}
+
+#[tokio::test]
+async fn a_second_request_that_is_half_sent_does_not_hold_it_up() {
+    let mut server = Server::new().with("HTTP__HEAD_TIMEOUT_MS", "600000").ready().await;
+    let mut connection = Raw::connect(&server.client()).await;
+    connection.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    connection.until("\"ok\"").await;
+    connection.send("GET /healthz HTTP/1.1\r\nHo").await;
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn an_idle_connection_does_not_hold_it_up() {
     let mut server = Server::start().await;

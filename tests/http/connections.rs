@@ -1,0 +1,62 @@
+//! Connections: so many and no more, and none that a client can hold by sending slowly.
+
+use crate::raw::{Raw, exchange, status};
+use crate::server::{Server, in_time};
+use std::time::{Duration, Instant};
+
+const PING: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+const CONNECTIONS_MAX: usize = 4;
+/// How many are tried that are too many.
+const TRIED: usize = 100;
+
+#[tokio::test]
+async fn one_connection_too_many_is_refused_at_once() {
+    let server = Server::new()
+        .with("HTTP__CONNECTIONS_MAX", &CONNECTIONS_MAX.to_string())
+        .with("HTTP__HEAD_TIMEOUT_MS", "600000");
+    let mut server = server.ready().await;
+    let client = server.client();
+    let mut held = Vec::new();
+    let take_all = async {
+        while held.len() < CONNECTIONS_MAX {
+            let mut connection = Raw::connect(&client).await;
+            connection.send(PING).await;
+            // Who asked whether it is ready may not have hung up yet.
+            if status(&connection.until("\r\n\r\n").await) == Some(200) {
+                held.push(connection);
+            }
+        }
+    };
+    in_time("taken", Box::pin(take_all)).await;
+    for _ in 0..TRIED {
+        let answer = exchange(&client, "").await;
+        assert_eq!(status(&answer), Some(503), "{answer}");
+        assert!(answer.contains("Retry-After: 1\r\n") && answer.contains("Connection: close"), "{answer}");
+    }
+    // Those that are open are served as before.
+    for connection in &mut held {
+        connection.send(PING).await;
+        assert_eq!(status(&connection.until("\r\n\r\n").await), Some(200));
+    }
+    let warnings = |said: &str| said.matches("all connections are taken").count();
+    server.line("all connections are taken").await;
+    assert!(warnings(&server.said()) <= 1 + CONNECTIONS_MAX, "not one for each: {}", server.said());
+
+    drop(held);
+    client.get("/healthz").insist().await.is(200);
+    server.stop().await;
+}
+
+/// A byte now and then is no reason to wait longer: the time is that of the whole body.
+#[tokio::test]
+async fn a_body_that_drips_is_cut_off() {
+    let server = Server::new().with("HTTP__BODY_TIMEOUT_MS", "500").ready().await;
+    let mut connection = Raw::connect(&server.client()).await;
+    let head =
+        "POST /foods HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n";
+    connection.send(head).await;
+    let began = Instant::now();
+    let answer = connection.drip(Duration::from_millis(20)).await;
+    assert!(status(&answer) == Some(408) && answer.contains("urn:refold:problem:too-slow"), "{answer}");
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
