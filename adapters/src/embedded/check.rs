@@ -1,6 +1,7 @@
 //! What about the log's file, or the disk under it, may lose history.
 
 use super::file;
+use super::reader::CHUNK_BYTES_MAX;
 use anyhow::Context;
 use refold_domain::log::Risk;
 use rusqlite::Connection;
@@ -57,7 +58,7 @@ fn both_ends(connection: &Connection, partitions: u32) -> rusqlite::Result<Vec<S
     let mut holes = Vec::new();
     for partition in 0..partitions {
         let span = file::span(connection, partition)?;
-        file::chunk(connection, partition, span.next.saturating_sub(SAMPLE_RECORDS))?;
+        file::chunk(connection, partition, span.next.saturating_sub(SAMPLE_RECORDS), CHUNK_BYTES_MAX)?;
         holes.extend((span.first > 0).then(|| hole(partition)));
     }
     Ok(holes)

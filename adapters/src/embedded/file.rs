@@ -1,7 +1,7 @@
 //! The SQLite file: how it is recognised, made durable, written and read.
 
 use super::files::Files;
-use super::reader::{CHUNK_BYTES_MAX, CHUNK_RECORDS_MAX, Chunk};
+use super::reader::{CHUNK_RECORDS_MAX, Chunk};
 use super::tail::Span;
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
@@ -139,14 +139,19 @@ pub(super) fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// The records of a partition at and after `from`, as many as a chunk takes.
-pub(super) fn chunk(connection: &Connection, partition: u32, from: Offset) -> rusqlite::Result<Chunk> {
+/// The records of a partition at and after `from`, until they have `bytes_max` bytes.
+pub(super) fn chunk(
+    connection: &Connection,
+    partition: u32,
+    from: Offset,
+    bytes_max: usize,
+) -> rusqlite::Result<Chunk> {
     let sql =
         "SELECT offset, record FROM records WHERE partition = ?1 AND offset >= ?2 ORDER BY offset LIMIT ?3";
     let mut select = connection.prepare_cached(sql)?;
     let mut rows = select.query(params![partition, to_sql(from), to_sql(CHUNK_RECORDS_MAX as u64)])?;
     let (mut chunk, mut bytes) = (Chunk::new(), 0);
-    while bytes < CHUNK_BYTES_MAX
+    while bytes < bytes_max
         && let Some(row) = rows.next()?
     {
         let record = row.get_ref(1)?.as_blob()?;

@@ -15,8 +15,12 @@ use tokio::task::{consume_budget, spawn_blocking};
 /// The most records that are read at once.
 pub(super) const CHUNK_RECORDS_MAX: usize = 1024;
 
-/// The size in bytes that what is read at once stays below, unless a single record is larger.
+/// The size in bytes at which what is read at once takes no further record.
 pub(super) const CHUNK_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// The same for what is read first from the file: many want no more than the record that they ask for. Each further
+/// chunk may be twice as large, so that whoever reads on is soon as fast.
+const CHUNK_BYTES_FIRST: usize = 16 * 1024;
 
 /// How many reads of the file run at once, each with a connection of its own.
 const READS_MAX: usize = 4;
@@ -26,7 +30,7 @@ pub(super) type Chunk = Vec<(Offset, Bytes)>;
 
 /// The records of a partition from `from` on, without end.
 pub(super) fn records(partition: u32, from: Offset, tail: Tail, readers: Arc<Readers>) -> Records {
-    let reader = Reader { partition, next: from, tail, readers };
+    let reader = Reader { partition, next: from, bytes_max: CHUNK_BYTES_FIRST, tail, readers };
     stream::try_unfold(reader, |mut reader| async {
         let chunk = reader.next_chunk().await?;
         Ok(Some((stream::iter(chunk).map(Ok), reader)))
@@ -38,6 +42,8 @@ pub(super) fn records(partition: u32, from: Offset, tail: Tail, readers: Arc<Rea
 struct Reader {
     partition: u32,
     next: Offset,
+    /// The size of the next chunk from the file.
+    bytes_max: usize,
     tail: Tail,
     readers: Arc<Readers>,
 }
@@ -58,10 +64,11 @@ impl Reader {
         Ok(chunk)
     }
 
-    async fn stored(&self) -> Result<Chunk, LogError> {
-        let (partition, from) = (self.partition, self.next);
-        let chunk =
-            self.readers.query(move |connection| Ok(file::chunk(connection, partition, from)?)).await?;
+    async fn stored(&mut self) -> Result<Chunk, LogError> {
+        let (partition, from, bytes_max) = (self.partition, self.next, self.bytes_max);
+        let query = move |connection: &Connection| Ok(file::chunk(connection, partition, from, bytes_max)?);
+        let chunk = self.readers.query(query).await?;
+        self.bytes_max = (bytes_max * 2).min(CHUNK_BYTES_MAX);
         if chunk.is_empty() {
             let lost = format!("partition {partition} has lost its records from offset {from} on");
             return Err(LogError(lost));
@@ -115,5 +122,33 @@ impl Readers {
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
         self.idle.lock().expect("nobody panics while holding the connections")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::file::LogFile;
+    use super::super::tail;
+    use super::*;
+
+    const RECORD: &[u8] = &[7; 1_000];
+    const RECORDS: u64 = 5_000;
+
+    #[tokio::test]
+    async fn the_first_chunk_is_small_and_the_next_ones_grow() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log.sqlite");
+        let mut file = LogFile::open(&path).unwrap();
+        file.append((0..RECORDS).map(|offset| (0, offset, RECORD))).unwrap();
+        let (_head, tail) = tail::new(file.spans(1).unwrap()[0]);
+        let readers = Arc::new(Readers::new(path));
+        let mut reader = Reader { partition: 0, next: 0, bytes_max: CHUNK_BYTES_FIRST, tail, readers };
+        let mut sizes = Vec::new();
+        while reader.next < RECORDS {
+            sizes.push(reader.next_chunk().await.unwrap().len());
+        }
+        assert_eq!(sizes[..3], [17, 33, 66]);
+        assert_eq!(sizes.iter().max(), Some(&CHUNK_RECORDS_MAX));
+        assert_eq!(sizes.iter().sum::<usize>() as u64, RECORDS);
     }
 }
