@@ -39,8 +39,8 @@ pub struct Commands {
     pub writer: Arc<Writer>,
     /// How long a command waits for the log's confirm.
     pub append_wait: Duration,
-    /// How long a guarded command waits for the store before it is decided, and again for its verdict once the log
-    /// has confirmed it.
+    /// How long a guarded command waits for the store whenever it is decided, and again for its verdict once the log
+    /// has confirmed it; also, how long it is decided anew.
     pub verdict_wait: Duration,
 }
 
@@ -166,10 +166,12 @@ impl Commands {
         let mut end = (!rule::holds(Rule::RejectionsWaitForTheEnd)).then_some(0);
         let mut attempts = 0;
         loop {
-            let (mut step, mut at) = self.look(partition, request, &decide, deadline).await?;
+            // Each look has time of its own, for the last one begins when there is none left to decide anew.
+            let until = Instant::now() + self.verdict_wait;
+            let (mut step, mut at) = self.look(partition, request, &decide, until).await?;
             if let (Step::Reject(_), None) = (&step, end) {
-                end = Some(self.pass_end(partition, deadline).await?);
-                (step, at) = self.look(partition, request, &decide, deadline).await?;
+                end = Some(self.pass_end(partition, until).await?);
+                (step, at) = self.look(partition, request, &decide, until).await?;
             }
             match step {
                 Step::Answer(recorded) => return Ok(recorded),
@@ -391,3 +393,6 @@ impl From<WriteError> for CommandError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
