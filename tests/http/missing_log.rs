@@ -40,3 +40,19 @@ async fn commands_are_refused_until_the_file_is_back() {
     let found = aggregated(&server.client(), &newest(&acknowledged)).await;
     assert_eq!(found, json!([{"food": "pie", "count": 2}]));
 }
+
+/// The database alone lacks what was acknowledged last, until whoever has the rest open writes it back.
+#[tokio::test]
+async fn a_write_ahead_log_that_was_removed_is_written_back_by_stopping_in_order() {
+    let mut server = Server::start().await;
+    let client = server.client();
+    let acknowledged = observe(&client, "pie").send().await.is(201);
+    fs::remove_file(server.data().join("log.sqlite-wal")).unwrap();
+    observe(&client, "lost pie").send().await.problem(503, "not-recorded");
+    let down = log(&client, 503).await;
+    assert!(down["problem"].as_str().unwrap().contains("SIGTERM"), "{down}");
+    server.stop().await;
+    server.up().await;
+    let found = aggregated(&server.client(), &acknowledged.receipt()).await;
+    assert_eq!(found, json!([{"food": "pie", "count": 1}]));
+}

@@ -9,6 +9,14 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+/// What to do where the database is gone.
+const DATABASE_REMEDY: &str = "put the very same file back, or restore the log from a backup and start again; what was \
+                               removed is still among the open files of the process";
+
+/// What to do where the write-ahead log is gone.
+const AHEAD_REMEDY: &str = "put the very same file back, or stop the service in order (SIGTERM), which writes what it \
+                            held into the database; if it is killed, acknowledged commands are lost";
+
 /// The database and its write-ahead log, as they were when the log was opened.
 #[derive(Debug, Clone)]
 pub(super) struct Files {
@@ -24,6 +32,7 @@ struct File {
     path: PathBuf,
     /// Device and inode. They are not given to another file as long as this one is open.
     id: (u64, u64),
+    remedy: &'static str,
 }
 
 impl Files {
@@ -31,7 +40,9 @@ impl Files {
     pub(super) fn open_at(path: &Path, opened: &str) -> anyhow::Result<Self> {
         let mut ahead = OsString::from(opened);
         ahead.push("-wal");
-        Ok(Self { database: File::find(path)?, ahead: Some(File::find(ahead.as_ref())?) })
+        let database = File::find(path, DATABASE_REMEDY)?;
+        let ahead = File::find(ahead.as_ref(), AHEAD_REMEDY)?;
+        Ok(Self { database, ahead: Some(ahead) })
     }
 
     /// Of the write-ahead log nothing is expected any more: the connection that writes is closed.
@@ -50,10 +61,10 @@ impl Files {
 }
 
 impl File {
-    fn find(path: &Path) -> anyhow::Result<Self> {
+    fn find(path: &Path, remedy: &'static str) -> anyhow::Result<Self> {
         let id = id(path).with_context(|| format!("cannot look at {}", path.display()))?;
         let id = id.with_context(|| format!("{} is not there", path.display()))?;
-        Ok(Self { path: path.to_owned(), id })
+        Ok(Self { path: path.to_owned(), id, remedy })
     }
 
     fn ensure_in_place(&self) -> anyhow::Result<()> {
@@ -64,11 +75,7 @@ impl File {
             Some(_) => "was replaced",
             None => "was moved or removed",
         };
-        bail!(
-            "{path} {fault} while the log was open: put the very same file back, or restore the log from a backup and \
-             start again; what was removed is still among the open files of this process ({})",
-            std::process::id()
-        )
+        bail!("{path} {fault} while the log was open: {}", self.remedy)
     }
 }
 
