@@ -9,11 +9,13 @@ use anyhow::{Context, bail};
 use refold_adapters::Config;
 use refold_adapters::lock::DataDir;
 use refold_domain::log::{End, EventLog, Offset};
+use refold_domain::receipt::Position;
 use refold_projections::catalogue::{self, Projection};
 use refold_projections::gate::Place;
 use refold_projections::progress::Progress;
 use refold_projections::projector::Projector;
 use refold_projections::store::{SqliteStore, Store, Wanted};
+use refold_projections::view::Query;
 use refold_projections::{definition, query};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,8 +23,10 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-/// How long a query waits for the store.
+/// How long a query waits for the store, for each page.
 const PAGE_WAIT: Duration = Duration::from_secs(10);
+/// How many cells are read at a time where all are wanted.
+const EVERY_CELLS_MAX: usize = 10_000;
 
 /// The running system behind HTTP.
 pub struct Service {
@@ -119,6 +123,31 @@ impl Service {
         // Now, so that all that was read is known to be borne out by the log.
         query::verified(&self.progress)?;
         Ok(page)
+    }
+
+    /// Hands every cell of a view to `take`, page by page, and says how far the view had come when the first page was
+    /// read. What stands on later pages is at least as new.
+    ///
+    /// # Errors
+    /// [`query::QueryError`], which an error of `take` becomes, too.
+    pub async fn every(
+        &self,
+        name: &str,
+        mut reached: query::Reached,
+        mut take: impl FnMut(serde_json::Value) -> anyhow::Result<()>,
+    ) -> Result<Position, query::QueryError> {
+        let mut next = query::Request { query: Query::default(), cursor: None, limit: EVERY_CELLS_MAX };
+        let mut first = None;
+        loop {
+            let page = self.page(name, &next, &reached).await?;
+            page.data.into_iter().try_for_each(&mut take)?;
+            reached.note_all(&page.position);
+            let position = first.get_or_insert(page.position).clone();
+            next.cursor = page.next;
+            if next.cursor.is_none() {
+                return Ok(position);
+            }
+        }
     }
 
     /// The offset of a partition's last record, if the log can say so in time.

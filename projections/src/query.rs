@@ -94,6 +94,12 @@ impl Reached {
         *farthest = offset.max(*farthest);
     }
 
+    /// Notes how far every partition's store was seen.
+    pub fn note_all(&mut self, position: &Position) {
+        let seen = (0..).zip(&position.offsets);
+        seen.for_each(|(partition, offset)| offset.iter().for_each(|offset| self.note(partition, *offset)));
+    }
+
     /// How far a head has to be to be read from.
     fn target(&self, partition: u32, head: &Head) -> Offset {
         let target = if rule::holds(Rule::AnswersWaitForTheTarget) { head.target } else { 0 };

@@ -9,20 +9,22 @@ use crate::commands::Recorded;
 use crate::service::Service;
 use anyhow::Context;
 use poem::Request;
-use poem_openapi::param::Header;
+use poem_openapi::param::{Header, Query as Parameter};
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use refold_domain::decision::Decision;
 use refold_domain::foods;
 use refold_domain::validation::FieldError;
-use refold_projections::query;
-use refold_projections::view::Query;
 use serde::Deserialize;
 use serde_json::Value;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-/// How many different foods `/aggregated` answers at most.
-const FOODS_MAX: usize = 100_000;
+/// How many different foods `/aggregated` answers at most, and unless told otherwise.
+const FOODS_MAX: u32 = 100_000;
+/// Where all of them are, page by page.
+const ALL: &str = "</views/food_counts>; rel=\"collection\"";
 
 /// The routes of the food counts.
 pub struct Foods(pub Arc<Service>);
@@ -62,9 +64,15 @@ enum Observed {
 
 #[derive(ApiResponse)]
 enum Aggregated {
-    /// Every food and how often it was eaten, the most frequent first
+    /// The foods and how often each was eaten, the most frequent first
     #[oai(status = 200)]
-    Counts(Json<Vec<FoodCount>>, #[oai(header = "Refold-Position")] String),
+    Counts(
+        Json<Vec<FoodCount>>,
+        #[oai(header = "Refold-Position")] String,
+        /// Where all foods are, if there are more than these: `</views/food_counts>; rel="collection"`
+        #[oai(header = "Link")]
+        Option<String>,
+    ),
 }
 
 impl Parse for foods::Food {
@@ -95,11 +103,18 @@ impl Foods {
         Ok(Observed::Created(Json(shown(&recorded)?), recorded.receipt.to_string()))
     }
 
-    /// Every food and how often it was eaten
+    /// The foods and how often each was eaten
+    ///
+    /// The most frequent first, those eaten equally often by name. Where there are more foods than were asked for, or
+    /// than 100,000, the answer has the most frequent ones and a `Link` to all. Up to 10,000 foods are counted at one
+    /// moment; where there are more, some counts may be newer than `Refold-Position`, none is older.
     #[oai(path = "/aggregated", method = "get")]
     async fn aggregated(
         &self,
         request: &Request,
+        /// How many foods to answer at most; 100,000 unless said
+        #[oai(validator(minimum(value = "1"), maximum(value = "100000")))]
+        limit: Parameter<Option<u32>>,
         /// Waits until the commands of these receipts can be seen
         #[oai(name = "Refold-Receipt")]
         _receipts: Header<Option<String>>,
@@ -108,15 +123,40 @@ impl Foods {
         _prefer: Header<Option<String>>,
     ) -> Result<Aggregated, Failure<Querying>> {
         let reached = wait_for_receipts(&self.0, request).await?;
-        let all = query::Request { query: Query::default(), cursor: None, limit: FOODS_MAX };
-        let page = self.0.page("food_counts", &all, &reached).await?;
-        if page.next.is_some() {
-            let detail =
-                format!("there are more than {FOODS_MAX} foods: read /views/food_counts page by page");
-            return Err(Problem::unavailable("too-many", "The answer is too large", detail).into());
+        let mut most = MostFrequent::new(limit.0.unwrap_or(FOODS_MAX));
+        let position = self.0.every("food_counts", reached, |row| most.add(row)).await?;
+        let all = most.is_cut.then(|| ALL.to_owned());
+        Ok(Aggregated::Counts(Json(most.in_order()), position.to_string(), all))
+    }
+}
+
+/// The most frequent of all foods that are added, and no more of them than were asked for.
+struct MostFrequent {
+    limit: usize,
+    /// The least frequent one is on top.
+    foods: BinaryHeap<(Reverse<u64>, String)>,
+    is_cut: bool,
+}
+
+impl MostFrequent {
+    fn new(limit: u32) -> Self {
+        Self { limit: limit as usize, foods: BinaryHeap::new(), is_cut: false }
+    }
+
+    fn add(&mut self, row: Value) -> anyhow::Result<()> {
+        let FoodCount { food, count } =
+            serde_json::from_value(row).context("a row of the view food_counts")?;
+        self.foods.push((Reverse(count), food));
+        if self.foods.len() > self.limit {
+            self.foods.pop();
+            self.is_cut = true;
         }
-        let position = page.position.to_string();
-        Ok(Aggregated::Counts(Json(by_frequency(page.data)?), position))
+        Ok(())
+    }
+
+    fn in_order(self) -> Vec<FoodCount> {
+        let foods = self.foods.into_sorted_vec().into_iter();
+        foods.map(|(Reverse(count), food)| FoodCount { food, count }).collect()
     }
 }
 
@@ -124,11 +164,4 @@ fn shown(recorded: &Recorded) -> Result<RecordedFood, Problem> {
     let foods::Food { food } = data(recorded)?;
     let id = recorded.events.first().map(|event| event.id.to_string()).unwrap_or_default();
     Ok(RecordedFood { id, food })
-}
-
-fn by_frequency(rows: Vec<Value>) -> Result<Vec<FoodCount>, query::QueryError> {
-    let parsed = rows.into_iter().map(serde_json::from_value).collect::<Result<Vec<FoodCount>, _>>();
-    let mut counts = parsed.context("a row of the view food_counts")?;
-    counts.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.food.cmp(&b.food)));
-    Ok(counts)
 }

@@ -112,3 +112,46 @@ async fn a_key_is_one_command_however_many_send_it_at_once() {
     client.post("/purchases", &purchase).key("k").send().await.is(201);
     assert_eq!(aggregated(&client, &receipt).await, json!([{"food": "pie", "count": 1}]));
 }
+
+#[tokio::test]
+async fn only_the_most_frequent_are_answered_where_fewer_are_asked_for() {
+    let server = Server::start().await;
+    let client = server.client();
+    let foods = ["pie", "cake", "soup", "pie", "cake", "pie", "apple"].map(str::to_owned);
+    let receipts = newest(&send_all(&commands(&client, &foods)).await);
+
+    let two = client.get("/aggregated?limit=2").after(&receipts).send().await.is(200);
+    let three = client.get("/aggregated?limit=3").send().await.is(200);
+    let all = client.get("/aggregated?limit=4").send().await.is(200);
+
+    let expected = [("pie", 3), ("cake", 2), ("apple", 1), ("soup", 1)];
+    let expected = expected.map(|(food, count)| json!({"food": food, "count": count}));
+    for (answer, wanted) in [(&two, &expected[..2]), (&three, &expected[..3]), (&all, &expected[..])] {
+        assert_eq!(answer.json(), json!(wanted));
+    }
+    assert_eq!(two.header("Link"), "</views/food_counts>; rel=\"collection\"");
+    assert!(three.headers.contains_key("Link") && !all.headers.contains_key("Link"));
+}
+
+/// One food more than are read from the store at a time.
+const MANY: usize = 10_001;
+
+#[tokio::test]
+async fn there_may_be_more_foods_than_are_read_at_once() {
+    let server = Server::start().await;
+    let client = server.client();
+    let foods: Vec<_> = (0..MANY).map(|number| format!("food {number:05}")).collect();
+    let mut eaten = foods.clone();
+    // The last one in the order of reading is the first of the answer.
+    eaten.push(foods[MANY - 1].clone());
+    let receipts = newest(&send_all(&commands(&client, &eaten)).await);
+
+    let counted = aggregated(&client, &receipts).await;
+
+    let count = |food: &String, count: u64| json!({"food": food, "count": count});
+    let mut expected = vec![count(&foods[MANY - 1], 2)];
+    expected.extend(foods[..MANY - 1].iter().map(|food| count(food, 1)));
+    assert_eq!(counted, json!(expected));
+    let first = client.get("/aggregated?limit=1").send().await.is(200).json();
+    assert_eq!(first, json!(expected[..1]));
+}
