@@ -1,24 +1,58 @@
 //! The OpenAPI document: as the library writes it, and what it has no words for.
 
+use super::headers::{POSITION, RECEIPT};
 use poem::http::header;
 use poem::{Endpoint, Response, get};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-/// The document, which also says that bodies may have no other fields than those named.
+/// The headers of answers, spelt as they are known, with what they are good for.
+const HEADERS: [(&str, &str); 5] = [
+    (RECEIPT, "The command's place in the log; a query that brings it back sees what was written"),
+    (
+        POSITION,
+        "How far the views had come in each partition, as `LOG:OFFSET,OFFSET,...`; `-` where nothing is folded yet",
+    ),
+    ("ETag", "The version, to be sent back as `If-Match` with a change"),
+    ("Location", "Where it can be read"),
+    ("Link", "Where the rest is"),
+];
+
+/// The document, which also says that bodies may have no other fields than those named, and what headers mean.
 ///
 /// # Panics
 /// Where `written` is no OpenAPI document.
 pub fn complete(written: &str) -> String {
     let mut document: Value = serde_json::from_str(written).expect("the library writes JSON");
     let mut names = Vec::new();
-    let operations = document["paths"].as_object().into_iter().flat_map(serde_json::Map::values);
-    for operation in operations.filter_map(Value::as_object).flat_map(serde_json::Map::values) {
+    let operations = document["paths"].as_object().into_iter().flat_map(Map::values);
+    for operation in operations.filter_map(Value::as_object).flat_map(Map::values) {
         reach(&document, &operation["requestBody"], &mut names);
     }
+    each_operation(&mut document, |operation| explain_headers(&mut operation["responses"]));
     for name in names {
         document["components"]["schemas"][name]["additionalProperties"] = json!(false);
     }
     document.to_string()
+}
+
+fn each_operation(document: &mut Value, mut change: impl FnMut(&mut Value)) {
+    let paths = document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut);
+    paths.filter_map(Value::as_object_mut).flat_map(Map::values_mut).for_each(&mut change);
+}
+
+/// The library writes the names of headers in capitals, and most without a word.
+fn explain_headers(responses: &mut Value) {
+    let responses = responses.as_object_mut().into_iter().flat_map(Map::values_mut);
+    for headers in responses.filter_map(|response| response.get_mut("headers")?.as_object_mut()) {
+        for (name, meaning) in HEADERS {
+            if let Some(mut header) = headers.remove(&name.to_uppercase()) {
+                if header["description"].is_null() {
+                    header["description"] = json!(meaning);
+                }
+                headers.insert(name.to_owned(), header);
+            }
+        }
+    }
 }
 
 /// Gathers the names of all schemas that `part` refers to.
@@ -68,5 +102,20 @@ mod tests {
         let closed =
             |name: &str| document["components"]["schemas"][name].get("additionalProperties").cloned();
         assert_eq!((closed("A"), closed("B"), closed("C")), (Some(json!(false)), Some(json!(false)), None));
+    }
+
+    #[test]
+    fn headers_are_spelt_as_they_are_known_and_explained() {
+        let headers =
+            json!({"REFOLD-RECEIPT": {"required": true}, "LINK": {"description": "More"}, "Retry-After": {}});
+        let written =
+            json!({"paths": {"/a": {"get": {"responses": {"200": {"headers": headers}, "204": {}}}}}});
+        let document: Value = serde_json::from_str(&complete(&written.to_string())).unwrap();
+        let told = json!({
+            "Retry-After": {},
+            "Refold-Receipt": {"required": true, "description": HEADERS[0].1},
+            "Link": {"description": "More"},
+        });
+        assert_eq!(document["paths"]["/a"]["get"]["responses"]["200"]["headers"], told);
     }
 }
