@@ -44,7 +44,11 @@ fn reached(receipts: &[Receipt], places: &[Offset]) -> Reached {
 /// Where the store stands that has folded a command.
 async fn folded(service: &Service, receipt: &Receipt) -> Result<Offset, Problem> {
     match service.progress.judged(service.store.as_ref(), receipt).await {
-        Ok((Verdict::Accepted | Verdict::Void, at)) => Ok(at),
+        Ok((Verdict::Accepted | Verdict::Void, at)) => {
+            // The store may be ahead of what this process tells of it.
+            service.progress.reach(receipt.partition, at).await;
+            Ok(at)
+        }
         Ok((Verdict::Lost, _)) => {
             Err(Problem::lost(format!("the commit of {receipt} was acknowledged and then lost")))
         }

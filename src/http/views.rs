@@ -1,7 +1,7 @@
 //! Every projection's view, whoever defined it, and how the projections are doing.
 
 use super::Tag;
-use super::problem::{Failure, Finding, Problem};
+use super::problem::{Failure, Finding, Problem, Querying};
 use super::reading::{page, wait_for_receipts};
 use crate::service::Service;
 use poem::Request;
@@ -107,7 +107,7 @@ struct PartitionStanding {
 enum AllViews {
     /// Every view
     #[oai(status = 200)]
-    List(Json<Vec<Listed>>),
+    List(Json<Vec<Listed>>, #[oai(header = "Refold-Position")] String),
 }
 
 #[derive(ApiResponse)]
@@ -121,16 +121,26 @@ enum View {
 enum Projections {
     /// How each projection is doing
     #[oai(status = 200)]
-    List(Json<Vec<Standing>>),
+    List(Json<Vec<Standing>>, #[oai(header = "Refold-Position")] String),
 }
 
 #[OpenApi(tag = "Tag::Views")]
 impl Views {
     /// All views
     #[oai(path = "/views", method = "get")]
-    async fn list(&self) -> AllViews {
+    async fn list(
+        &self,
+        request: &Request,
+        /// Waits until the commands of these receipts can be seen
+        #[oai(name = "Refold-Receipt")]
+        _receipts: Header<Option<String>>,
+        /// How long to wait for them: `wait=SECONDS`, 2 unless said, at most 30
+        #[oai(name = "Prefer")]
+        _prefer: Header<Option<String>>,
+    ) -> Result<AllViews, Failure<Querying>> {
+        let position = self.position_after(request).await?;
         let listed = self.0.projections.iter().map(|projection| self.listed(projection));
-        AllViews::List(Json(listed.collect()))
+        Ok(AllViews::List(Json(listed.collect()), position))
     }
 
     /// A page of a view
@@ -186,17 +196,33 @@ impl Views {
 
     /// How the projections are doing
     #[oai(path = "/projections", method = "get")]
-    async fn projections(&self) -> Projections {
+    async fn projections(
+        &self,
+        request: &Request,
+        /// Waits until the commands of these receipts can be seen
+        #[oai(name = "Refold-Receipt")]
+        _receipts: Header<Option<String>>,
+        /// How long to wait for them: `wait=SECONDS`, 2 unless said, at most 30
+        #[oai(name = "Prefer")]
+        _prefer: Header<Option<String>>,
+    ) -> Result<Projections, Failure<Querying>> {
+        let position = self.position_after(request).await?;
         let mut ends = Vec::new();
         for partition in 0..self.0.progress.partitions() {
             ends.push(self.0.end(partition).await);
         }
         let standing = self.0.projections.iter().map(|projection| self.standing(projection, &ends));
-        Projections::List(Json(standing.collect()))
+        Ok(Projections::List(Json(standing.collect()), position))
     }
 }
 
 impl Views {
+    /// How far the views have come, once they have passed what the client wrote.
+    async fn position_after(&self, request: &Request) -> Result<String, Problem> {
+        wait_for_receipts(&self.0, request).await?;
+        Ok(self.0.progress.position().to_string())
+    }
+
     fn projection(&self, name: &str) -> Result<&Projection, Problem> {
         self.0.projection(name).ok_or_else(|| {
             let known = self.0.projections.iter().map(|projection| projection.definition.name.as_str());

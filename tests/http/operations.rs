@@ -156,3 +156,30 @@ async fn the_docs_load_nothing_from_elsewhere() {
         }
     }
 }
+
+#[tokio::test]
+async fn every_query_waits_for_receipts_and_tells_its_position() {
+    let server = Server::start().await;
+    let client = server.client();
+    let document = client.get("/openapi.json").send().await.is(200).json();
+    let paths = document["paths"].as_object().unwrap().iter();
+    for (path, get) in paths.filter_map(|(path, item)| Some((path, item.get("get")?))) {
+        if get["tags"] == json!(["Operations"]) {
+            continue;
+        }
+        let parameters = get["parameters"].as_array().unwrap().iter().map(|one| one["name"].as_str());
+        let parameters: Vec<_> = parameters.map(Option::unwrap).collect();
+        assert!(["Refold-Receipt", "Prefer"].iter().all(|name| parameters.contains(name)), "{path}");
+        assert_eq!(get["responses"]["200"]["headers"]["Refold-Position"]["required"], true, "{path}");
+    }
+    for path in ["/views", "/projections"] {
+        let receipt = observe(&client, "pie").send().await.is(201).receipt();
+        let position =
+            client.get(path).after(&receipt).send().await.is(200).header("Refold-Position").to_owned();
+        let found = client.get("/views/food_counts").send().await.is(200);
+        assert_eq!(found.header("Refold-Position"), position, "{path}");
+        let unknown = format!("0.{}.1.0", uuid::Uuid::nil());
+        let unknown = client.get(path).header("Refold-Receipt", unknown).header("Prefer", "wait=0");
+        unknown.send().await.problem(503, "not-folded");
+    }
+}
