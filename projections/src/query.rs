@@ -12,6 +12,7 @@ use futures::future::try_join_all;
 use refold_domain::log::Offset;
 use refold_domain::receipt::{Position, log_digits};
 use refold_domain::rule::{self, Rule};
+use refold_domain::validation::FieldError;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use uuid::Uuid;
@@ -46,9 +47,9 @@ pub struct Reached(BTreeMap<u32, Offset>);
 /// Why a view has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
-    /// The question is wrong.
-    #[error("{0}")]
-    Bad(String),
+    /// A part of the question is wrong.
+    #[error("{}: {}", .0.field, .0.reason)]
+    Bad(FieldError),
     /// The view is being folded.
     #[error("the view is being folded: {done} of {target} records are done")]
     Folding {
@@ -221,7 +222,7 @@ fn decode(cursor: &str, selection: &Selection) -> Result<Blob, QueryError> {
     let key = URL_SAFE_NO_PAD.decode(cursor).ok();
     let key = key.filter(|key| !key.is_empty() && selection.holds(key));
     key.ok_or_else(|| {
-        let told = "cursor: is not one that this query answered; leave it out to start from the beginning";
-        QueryError::Bad(told.into())
+        let told = "is not one that this query answered; leave it out to start from the beginning";
+        QueryError::Bad(FieldError { field: "cursor".into(), reason: told.into() })
     })
 }

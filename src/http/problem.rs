@@ -262,9 +262,7 @@ impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
         let detail = error.to_string();
         match error {
-            QueryError::Bad(reason) => {
-                Self::new(StatusCode::BAD_REQUEST, "parameter", "A parameter is wrong", reason)
-            }
+            QueryError::Bad(FieldError { field, reason }) => Self::parameter(&field, reason),
             QueryError::Starting | QueryError::Folding { .. } => {
                 Self::unavailable("folding", "The view is being folded", detail)
             }

@@ -1,8 +1,9 @@
 //! Counts: how many events there are for each value of some fields.
 
-use super::{Blob, Cell, Event, Query, Selection, View, key, prefix, shown};
+use super::{Blob, Cell, Event, Query, Selection, View, key, prefix, shown, without_times};
 use crate::definition::{self, FieldRef};
 use anyhow::Context;
+use refold_domain::validation::FieldError;
 use serde_json::{Map, Value as Json};
 
 /// The counts by the values of some fields; by none of them, one total.
@@ -47,7 +48,8 @@ impl View for Counts {
         Ok(sum.to_string().into_bytes())
     }
 
-    fn select(&self, query: &Query) -> Result<Selection, String> {
+    fn select(&self, query: &Query) -> Result<Selection, FieldError> {
+        without_times(query)?;
         prefix(&self.by, query).map(Selection::prefix)
     }
 

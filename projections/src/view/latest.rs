@@ -4,12 +4,13 @@
 //! field several partitions may know a key; there the newest is the one of the latest commit time, then of the
 //! greatest id, whatever order the partitions are read in.
 
-use super::{Blob, Cell, Event, Query, Selection, View, entry, key, prefix};
+use super::{Blob, Cell, Event, Query, Selection, View, entry, key, prefix, without_times, wrong};
 use crate::definition::{self, FieldRef};
 use anyhow::Context;
 use jiff::Timestamp;
 use refold_domain::nearest;
 use refold_domain::schema::EventType;
+use refold_domain::validation::FieldError;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
@@ -73,7 +74,8 @@ impl View for Latest {
         newer(one, other)
     }
 
-    fn select(&self, query: &Query) -> Result<Selection, String> {
+    fn select(&self, query: &Query) -> Result<Selection, FieldError> {
+        without_times(query)?;
         let Some(field) = &self.by else {
             return by_own_key(query);
         };
@@ -85,9 +87,9 @@ impl View for Latest {
     }
 }
 
-fn by_own_key(query: &Query) -> Result<Selection, String> {
+fn by_own_key(query: &Query) -> Result<Selection, FieldError> {
     if let Some(unknown) = query.by.keys().find(|name| *name != KEY) {
-        return Err(nearest::unknown("key field", unknown, [KEY].into_iter()));
+        return Err(wrong(unknown, nearest::unknown("key field", unknown, [KEY].into_iter())));
     }
     let mut made = Blob::new();
     if let Some(text) = query.by.get(KEY) {

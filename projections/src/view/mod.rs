@@ -14,6 +14,7 @@ use crate::store::{Blob, Range, Space};
 use jiff::Timestamp;
 use refold_domain::receipt::EventId;
 use refold_domain::schema::{EventType, Kind, Value};
+use refold_domain::validation::FieldError;
 use refold_domain::{nearest, time};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -76,8 +77,8 @@ pub trait View: Debug + Send + Sync {
     /// The cells that a query asks for.
     ///
     /// # Errors
-    /// What is wrong with the query, for whoever asked.
-    fn select(&self, query: &Query) -> Result<Selection, String>;
+    /// The part of the query that is wrong, for whoever asked.
+    fn select(&self, query: &Query) -> Result<Selection, FieldError>;
 
     /// A cell as JSON; `None` where it stands for something taken away.
     ///
@@ -120,6 +121,13 @@ pub struct Selection {
     pub to: std::ops::Bound<Blob>,
     /// Whether the last key comes first.
     pub reverse: bool,
+}
+
+impl Query {
+    /// The name of a time that is given, if there is one.
+    fn a_time(&self) -> Option<&'static str> {
+        self.from.map(|_| "from").or(self.until.map(|_| "until"))
+    }
 }
 
 /// The view that a definition asks for.
@@ -169,10 +177,10 @@ impl Selection {
 ///
 /// # Errors
 /// A field that is no key field, a value that is none of its field, or a field left out before another.
-fn prefix(fields: &[definition::FieldRef], query: &Query) -> Result<Blob, String> {
+fn prefix(fields: &[definition::FieldRef], query: &Query) -> Result<Blob, FieldError> {
     let names = fields.iter().map(|field| field.name);
     if let Some(unknown) = query.by.keys().find(|name| !names.clone().any(|known| known == *name)) {
-        return Err(nearest::unknown("key field", unknown, names));
+        return Err(wrong(unknown, nearest::unknown("key field", unknown, names)));
     }
     let mut made = Blob::new();
     let mut left_out = None;
@@ -180,7 +188,7 @@ fn prefix(fields: &[definition::FieldRef], query: &Query) -> Result<Blob, String
         match (query.by.get(field.name), left_out) {
             (Some(text), None) => key::push(&mut made, &parse(field, text)?),
             (Some(_), Some(before)) => {
-                return Err(format!("{} can be given only together with {before}", field.name));
+                return Err(wrong(field.name, format!("can be given only together with {before}")));
             }
             (None, _) => left_out = left_out.or(Some(field.name)),
         }
@@ -189,15 +197,30 @@ fn prefix(fields: &[definition::FieldRef], query: &Query) -> Result<Blob, String
 }
 
 /// A query's text as a value of the field.
-fn parse<'t>(field: &definition::FieldRef, text: &'t str) -> Result<Value<'t>, String> {
+fn parse<'t>(field: &definition::FieldRef, text: &'t str) -> Result<Value<'t>, FieldError> {
     match field.kind {
         Kind::Integer { .. } => {
-            text.parse().map(Value::Integer).map_err(|_| "is not a whole number".to_owned())
+            text.parse().map(Value::Integer).map_err(|_| "must be a whole number".to_owned())
         }
         Kind::Time => time::parse(text).map(Value::Time),
         Kind::Text | Kind::List => Ok(Value::Text(text.into())),
     }
-    .map_err(|reason| format!("{}: {reason}", field.name))
+    .map_err(|reason| wrong(field.name, reason))
+}
+
+/// Refuses times, for views that are not ordered by them.
+///
+/// # Errors
+/// The time that was given.
+fn without_times(query: &Query) -> Result<(), FieldError> {
+    match query.a_time() {
+        Some(name) => Err(wrong(name, "can be given only for a view of rows")),
+        None => Ok(()),
+    }
+}
+
+fn wrong(name: &str, reason: impl Into<String>) -> FieldError {
+    FieldError { field: name.to_owned(), reason: reason.into() }
 }
 
 /// A value of a key as JSON.

@@ -1,11 +1,12 @@
 //! Rows: the events themselves, by some fields, ordered by a time.
 
-use super::{Blob, Cell, Event, Query, Selection, View, entry, key, prefix};
+use super::{Blob, Cell, Event, Query, Selection, View, entry, key, prefix, wrong};
 use crate::definition::{self, FieldRef};
 use anyhow::bail;
 use jiff::Timestamp;
 use refold_domain::receipt::EventId;
 use refold_domain::schema::Value;
+use refold_domain::validation::FieldError;
 use serde_json::Value as Json;
 use std::ops::Bound;
 
@@ -57,11 +58,11 @@ impl View for Rows {
         bail!("two partitions hold the same row, though its key names the partition")
     }
 
-    fn select(&self, query: &Query) -> Result<Selection, String> {
+    fn select(&self, query: &Query) -> Result<Selection, FieldError> {
         let prefix = prefix(&self.by, query)?;
-        let has_times = query.from.is_some() || query.until.is_some();
-        if has_times && query.by.len() < self.by.len() {
-            return Err(format!("a time can be given only together with {}", self.fields().join(", ")));
+        if let Some(time) = query.a_time().filter(|_| query.by.len() < self.by.len()) {
+            let all = self.fields().join(", ");
+            return Err(wrong(time, format!("can be given only together with {all}")));
         }
         let mut selection = Selection::prefix(prefix.clone());
         let at = |time: &Timestamp| {
