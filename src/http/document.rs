@@ -17,6 +17,9 @@ const HEADERS: [(&str, &str); 5] = [
     ("Link", "Where the rest is"),
 ];
 
+/// What no list of parameters can name: the fields of whichever view is asked for.
+const FIELDS_AT: &str = "/views/{name}";
+
 /// The document, which also says that bodies may have no other fields than those named, and what headers mean.
 ///
 /// # Panics
@@ -29,10 +32,22 @@ pub fn complete(written: &str) -> String {
         reach(&document, &operation["requestBody"], &mut names);
     }
     each_operation(&mut document, |operation| explain_headers(&mut operation["responses"]));
+    if let Some(parameters) = document["paths"][FIELDS_AT]["get"]["parameters"].as_array_mut() {
+        parameters.push(fields());
+    }
     for name in names {
         document["components"]["schemas"][name]["additionalProperties"] = json!(false);
     }
     document.to_string()
+}
+
+fn fields() -> Value {
+    json!({
+        "name": "fields", "in": "query", "style": "form", "explode": true,
+        "description": "Values of the view's key fields, each a parameter of its own: `food=pie`. `/views` names the fields",
+        "schema": {"type": "object", "additionalProperties": {"type": "string"}},
+        "example": {},
+    })
 }
 
 fn each_operation(document: &mut Value, mut change: impl FnMut(&mut Value)) {

@@ -5,6 +5,7 @@ use super::body::{Body, Parse};
 use super::problem::{Commanding, Failure, Problem, Querying};
 use super::reading::wait_for_receipts;
 use super::recording::{Call, data};
+use super::typed::{Key, Typed};
 use crate::commands::Recorded;
 use crate::service::Service;
 use anyhow::Context;
@@ -92,8 +93,8 @@ impl Foods {
         request: &Request,
         Body(food): Body<foods::Food>,
         /// Makes a repeat answer what the first request did
-        #[oai(name = "Idempotency-Key", validator(min_length = 1, max_length = 255, pattern = "^[ -~]*$"))]
-        _key: Header<Option<String>>,
+        #[oai(name = "Idempotency-Key")]
+        _key: Header<Option<Typed<Key>>>,
     ) -> Result<Observed, Failure<Commanding>> {
         let call = Call::of(request, "POST /foods")?;
         let partition_key = call.new_id().to_string();

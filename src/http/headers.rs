@@ -1,6 +1,7 @@
 //! The headers that mean something here, read strictly: what cannot be read is refused, never ignored.
 
 use super::problem::Problem;
+use super::typed::{Form, Key};
 use poem::Request;
 use refold_domain::decision::Expected;
 use refold_domain::receipt::Receipt;
@@ -10,8 +11,6 @@ use std::time::Duration;
 pub const RECEIPT: &str = "Refold-Receipt";
 /// The header that says how far the views had come.
 pub const POSITION: &str = "Refold-Position";
-/// How many characters an idempotency key may have.
-const KEY_CHARS_MAX: usize = 255;
 /// How many receipts a query may bring.
 const RECEIPTS_MAX: usize = 1_024;
 /// How many versions If-Match may list.
@@ -30,10 +29,10 @@ pub fn idempotency_key(request: &Request) -> Result<Option<String>, Problem> {
     let Some(key) = single(request, NAME)? else {
         return Ok(None);
     };
-    if key.is_empty() || key.len() > KEY_CHARS_MAX {
-        return Err(Problem::parameter(NAME, format!("must have 1 to {KEY_CHARS_MAX} characters")));
+    match Key::read(key) {
+        Some(Key) => Ok(Some(key.to_owned())),
+        None => Err(Problem::parameter(NAME, format!("must be {}", Key::EXPECTED))),
     }
-    Ok(Some(key.to_owned()))
 }
 
 /// The versions that `If-Match` accepts.

@@ -7,6 +7,7 @@ use super::link::Link;
 use super::problem::{Changing, Commanding, Failure, Finding, Problem, Querying};
 use super::reading::{PAGE_MAX, page, wait_for_receipts};
 use super::recording::{Call, data};
+use super::typed::{Key, Typed};
 use crate::commands::{CommandError, Recorded, Streams};
 use crate::service::Service;
 use anyhow::Context;
@@ -169,8 +170,8 @@ impl Introductions {
         request: &Request,
         Body(introduction): Body<introductions::Introduction>,
         /// Makes a repeat answer what the first request did
-        #[oai(name = "Idempotency-Key", validator(min_length = 1, max_length = 255, pattern = "^[ -~]*$"))]
-        _key: Header<Option<String>>,
+        #[oai(name = "Idempotency-Key")]
+        _key: Header<Option<Typed<Key>>>,
     ) -> Result<Made, Failure<Commanding>> {
         let call = Call::of(request, "POST /introductions")?;
         let id = call.new_id().to_string();
@@ -276,8 +277,8 @@ impl Introductions {
         #[oai(name = "If-Match")]
         _if_match: Header<Option<String>>,
         /// Makes a repeat answer what the first request did
-        #[oai(name = "Idempotency-Key", validator(min_length = 1, max_length = 255, pattern = "^[ -~]*$"))]
-        _key: Header<Option<String>>,
+        #[oai(name = "Idempotency-Key")]
+        _key: Header<Option<Typed<Key>>>,
     ) -> Result<Revised, Failure<Changing>> {
         let expected = if_match(request)?;
         let call = Call::of(request, format!("PUT /introductions/{}", id.0))?;
@@ -298,8 +299,8 @@ impl Introductions {
         #[oai(name = "If-Match")]
         _if_match: Header<Option<String>>,
         /// Makes a repeat answer what the first request did
-        #[oai(name = "Idempotency-Key", validator(min_length = 1, max_length = 255, pattern = "^[ -~]*$"))]
-        _key: Header<Option<String>>,
+        #[oai(name = "Idempotency-Key")]
+        _key: Header<Option<Typed<Key>>>,
     ) -> Result<Withdrawn, Failure<Changing>> {
         let expected = if_match(request)?;
         let call = Call::of(request, format!("DELETE /introductions/{}", id.0))?;

@@ -1,6 +1,6 @@
 //! The HTTP surface: one file a system, and what they share.
 //!
-//! A request comes in through one of the [`connections`], is read by [`body`] and [`headers`], handled by its system,
+//! A request comes in through one of the [`connections`], is held to its [`parameters`], read by [`body`] and [`headers`], handled by its system,
 //! and answered with an object or a [`problem`]. [`reading`] is what all queries do first and last. For people there
 //! are the [`page`] and the [`docs`].
 
@@ -18,10 +18,13 @@ pub mod link;
 pub mod measure;
 pub mod operations;
 pub mod page;
+pub mod parameters;
 pub mod problem;
 pub mod purchases;
 pub mod reading;
 pub mod recording;
+pub mod templates;
+pub mod typed;
 pub mod views;
 
 use crate::service::Service;
@@ -59,10 +62,12 @@ pub fn routes(service: &Arc<Service>, limits: settings::Http) -> impl Endpoint +
         .description("Commands in, one log, read models out. Every POST, PUT and DELETE answers with a receipt; a query that brings it back sees what was written.");
     let document = document::complete(&api.spec());
     let allowed = allowed::Allowed::by(&document);
+    let parameters = parameters::Parameters::by(&document);
     let docs = docs::page(api.swagger_ui_html().replace(&api.spec(), &document));
     page::routes(api)
         .at("/openapi.json", document::endpoint(document))
         .at("/docs", poem::get(docs))
+        .with(parameters)
         .with(NormalizePath::new(TrailingSlash::Trim))
         .with(admission::Admission::new(limits.requests_max))
         .data(Arc::new(limits))

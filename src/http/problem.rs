@@ -3,7 +3,7 @@
 use crate::commands::CommandError;
 use poem::http::{StatusCode, header};
 use poem::{IntoResponse, Response};
-use poem_openapi::error::{ContentTypeError, ParseParamError, ParsePathError};
+use poem_openapi::error::ContentTypeError;
 use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::Type;
 use poem_openapi::{ApiResponse, Object};
@@ -168,15 +168,6 @@ impl From<Problem> for poem::Error {
 pub fn of_error(error: poem::Error) -> Response {
     if error.is_from_response() {
         return error.into_response();
-    }
-    if let Some(error) = error.downcast_ref::<ParseParamError>() {
-        return Problem::parameter(error.name, error.reason.clone()).into_response();
-    }
-    if let Some(error) = error.downcast_ref::<ParsePathError>() {
-        return Problem::parameter(error.name, error.reason.clone()).into_response();
-    }
-    if error.downcast_ref::<poem::error::ParsePathError>().is_some() {
-        return Problem::parameter("path", "must be percent-encoded UTF-8").into_response();
     }
     if error.downcast_ref::<ContentTypeError>().is_some() {
         let detail = "send the body with Content-Type: application/json";

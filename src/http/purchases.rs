@@ -5,6 +5,7 @@ use super::body::{Body, Parse};
 use super::problem::{Commanding, Failure, Problem, Querying};
 use super::reading::{page, wait_for_receipts};
 use super::recording::{Call, data};
+use super::typed::{Key, Typed};
 use crate::commands::{Origin, Streams};
 use crate::service::Service;
 use anyhow::Context;
@@ -35,10 +36,7 @@ pub struct Purchase {
     /// The purchase's own id; one id is one purchase
     purchase_id: Uuid,
     /// When it was made: RFC 3339, with a blank or a T, UTC without an offset
-    #[oai(validator(
-        pattern = r"^([0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))|([0-9][0-9](0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)[T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3])(:?[0-5][0-9])?)?$"
-    ))]
-    timestamp: String,
+    timestamp: Typed<Timestamp>,
     /// What was bought
     #[oai(validator(min_items = 1, max_items = 1000))]
     scoops: Vec<Scoop>,
@@ -122,8 +120,8 @@ impl Purchases {
         request: &Request,
         Body(purchase): Body<purchases::Purchase>,
         /// Makes a repeat answer what the first request did
-        #[oai(name = "Idempotency-Key", validator(min_length = 1, max_length = 255, pattern = "^[ -~]*$"))]
-        _key: Header<Option<String>>,
+        #[oai(name = "Idempotency-Key")]
+        _key: Header<Option<Typed<Key>>>,
     ) -> Result<Bought, Failure<Commanding>> {
         let call = Call::of(request, "POST /purchases")?;
         let stream = purchase.stream();
@@ -147,10 +145,7 @@ impl Purchases {
         /// The shop
         shop_id: Path<Uuid>,
         /// The day in UTC; today unless said
-        #[oai(validator(
-            pattern = r"^([0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))|([0-9][0-9](0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)$"
-        ))]
-        date: Parameter<Option<String>>,
+        date: Parameter<Option<Typed<Date>>>,
         /// How many purchases to answer
         #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
         limit: Parameter<Option<u32>>,
@@ -164,7 +159,8 @@ impl Purchases {
         _prefer: Header<Option<String>>,
     ) -> Result<OfShop, Failure<Querying>> {
         let reached = wait_for_receipts(&self.0, request).await?;
-        let day = day(date.0.as_deref())?;
+        let today = || Timestamp::now().to_zoned(TimeZone::UTC).date();
+        let day = date.0.map_or_else(today, |Typed(day)| day);
         let query = of_day(shop_id.0, day)?;
         let page = self.0.page("purchases_by_day", &page(query, cursor.0, limit.0), &reached).await?;
         let purchases = page.data.into_iter().map(purchase).collect::<Result<_, QueryError>>()?;
@@ -174,13 +170,6 @@ impl Purchases {
         });
         Ok(OfShop::Page(Json(purchases), page.position.to_string(), link))
     }
-}
-
-fn day(text: Option<&str>) -> Result<Date, Problem> {
-    let Some(text) = text else {
-        return Ok(Timestamp::now().to_zoned(TimeZone::UTC).date());
-    };
-    text.parse().map_err(|_| Problem::parameter("date", "must be a day such as 2021-12-28"))
 }
 
 fn of_day(shop: Uuid, day: Date) -> Result<Query, Problem> {

@@ -3,12 +3,13 @@
 use super::Tag;
 use super::problem::{Failure, Finding, Problem, Querying};
 use super::reading::{page, wait_for_receipts};
+use super::typed::Typed;
 use crate::service::Service;
+use jiff::Timestamp;
 use poem::Request;
 use poem_openapi::param::{Header, Path, Query as Parameter};
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
-use refold_domain::time;
 use refold_projections::catalogue::Projection;
 use refold_projections::progress::Condition;
 use refold_projections::view::Query;
@@ -159,15 +160,9 @@ impl Views {
         /// Where to go on: `next` of the last page
         cursor: Parameter<Option<String>>,
         /// Of rows: the first time wanted
-        #[oai(validator(
-            pattern = r"^([0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))|([0-9][0-9](0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)[T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3])(:?[0-5][0-9])?)?$"
-        ))]
-        from: Parameter<Option<String>>,
+        from: Parameter<Option<Typed<Timestamp>>>,
         /// Of rows: the first time not wanted any more
-        #[oai(validator(
-            pattern = r"^([0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))|([0-9][0-9](0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)[T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3])(:?[0-5][0-9])?)?$"
-        ))]
-        until: Parameter<Option<String>>,
+        until: Parameter<Option<Typed<Timestamp>>>,
         /// Waits until the commands of these receipts can be seen
         #[oai(name = "Refold-Receipt")]
         _receipts: Header<Option<String>>,
@@ -177,13 +172,10 @@ impl Views {
     ) -> Result<View, Failure<Finding>> {
         let projection = self.projection(&name.0)?;
         let reached = wait_for_receipts(&self.0, request).await?;
-        let at = |name, text: Option<String>| {
-            text.map(|text| time::parse(&text).map_err(|reason| Problem::parameter(name, reason))).transpose()
-        };
         let query = Query {
             by: by(request)?,
-            from: at("from", from.0)?,
-            until: at("until", until.0)?,
+            from: from.0.map(|Typed(time)| time),
+            until: until.0.map(|Typed(time)| time),
             oldest_first: false,
         };
         let page = self.0.page(&name.0, &page(query, cursor.0, limit.0), &reached).await?;
@@ -296,11 +288,5 @@ impl Views {
 fn by(request: &Request) -> Result<BTreeMap<String, String>, Problem> {
     let pairs: Vec<(String, String)> =
         request.params().map_err(|error| Problem::parameter("query", error.to_string()))?;
-    let mut by = BTreeMap::new();
-    for (name, value) in pairs.into_iter().filter(|(name, _)| !COMMON.contains(&name.as_str())) {
-        if by.insert(name.clone(), value).is_some() {
-            return Err(Problem::parameter(&name, "must be given once"));
-        }
-    }
-    Ok(by)
+    Ok(pairs.into_iter().filter(|(name, _)| !COMMON.contains(&name.as_str())).collect())
 }
