@@ -5,10 +5,12 @@
 //! that do; the [`store`] takes views, gate and position in one atomic step, told to everybody who waits by the
 //! [`progress`]. Which events feed which view is said by a [`definition`], and the [`catalogue`] gives each
 //! definition the generation that queries are served from. [`state`] is what a partition remembers besides
-//! its views, and [`query`] reads views back.
+//! its views, and [`query`] reads views back, a page at a time from `cursor` to
+//! cursor.
 
 pub mod batch;
 pub mod catalogue;
+mod cursor;
 pub mod definition;
 pub mod gate;
 pub mod progress;

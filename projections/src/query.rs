@@ -1,13 +1,12 @@
 //! Reads a view back: the partitions' cells in one order, merged where they share a key, a page at a time.
 
 use crate::catalogue::Projection;
+use crate::cursor::Question;
 use crate::progress::{Condition, Progress, State};
 use crate::state::{Broken, Head};
 use crate::store::{Blob, Scanned, Store};
-use crate::view::{Query, Selection};
+use crate::view::Query;
 use anyhow::Context;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::future::try_join_all;
 use refold_domain::log::Offset;
 use refold_domain::receipt::{Position, log_digits};
@@ -121,15 +120,18 @@ pub async fn page(
     reached: &Reached,
 ) -> Result<Page, QueryError> {
     let selection = projection.view.select(&request.query).map_err(QueryError::Bad)?;
-    let cursor = request.cursor.as_deref().map(|cursor| decode(cursor, &selection)).transpose()?;
+    let space = projection.space();
+    let question = Question { log: progress.log(), space: &space, selection: &selection };
+    let open = |cursor| question.open(cursor).ok_or_else(not_ours);
+    let after = request.cursor.as_deref().map(open).transpose()?;
     // One entry more than wanted tells whether there is another page.
-    let range = selection.range(projection.space(), cursor, request.limit.saturating_add(1));
+    let range = selection.range(space.clone(), after, request.limit.saturating_add(1));
     let scans = (0..progress.partitions()).map(|partition| store.scan(partition, range.clone()));
     let scanned = try_join_all(scans).await?;
     let heads = ready(projection, &scanned, reached)?;
     let position = position(progress.log(), &heads);
     let merged = merge(projection, scanned)?;
-    let (data, next) = cut(projection, &selection, merged, request.limit)?;
+    let (data, next) = cut(projection, &question, merged, request.limit)?;
     Ok(Page { data, next, position })
 }
 
@@ -202,27 +204,23 @@ fn merge(projection: &Projection, scanned: Vec<Scanned>) -> anyhow::Result<BTree
 
 fn cut(
     projection: &Projection,
-    selection: &Selection,
+    question: &Question<'_>,
     merged: BTreeMap<Blob, Blob>,
     limit: usize,
 ) -> anyhow::Result<(Vec<serde_json::Value>, Option<String>)> {
     let is_more = merged.len() > limit;
-    let cells: Vec<(Blob, Blob)> = if selection.reverse {
+    let cells: Vec<(Blob, Blob)> = if question.selection.reverse {
         merged.into_iter().rev().take(limit).collect()
     } else {
         merged.into_iter().take(limit).collect()
     };
-    let last = cells.last().map(|(key, _)| URL_SAFE_NO_PAD.encode(key));
+    let next = cells.last().filter(|_| is_more).map(|(key, _)| question.seal(key));
     let shown = cells.iter().filter_map(|(key, value)| projection.view.show(key, value).transpose());
     let data = shown.collect::<Result<_, _>>().context("the store holds a cell that cannot be shown")?;
-    Ok((data, last.filter(|_| is_more)))
+    Ok((data, next))
 }
 
-fn decode(cursor: &str, selection: &Selection) -> Result<Blob, QueryError> {
-    let key = URL_SAFE_NO_PAD.decode(cursor).ok();
-    let key = key.filter(|key| !key.is_empty() && selection.holds(key));
-    key.ok_or_else(|| {
-        let told = "is not one that this query answered; leave it out to start from the beginning";
-        QueryError::Bad(FieldError { field: "cursor".into(), reason: told.into() })
-    })
+fn not_ours() -> QueryError {
+    let reason = "is not one that this query answered; leave it out to start from the beginning";
+    QueryError::Bad(FieldError { field: "cursor".into(), reason: reason.into() })
 }

@@ -155,22 +155,6 @@ impl Selection {
         }
         Range { space, from, to, reverse: self.reverse, limit }
     }
-
-    /// Whether a key lies within the selection.
-    pub fn holds(&self, key: &[u8]) -> bool {
-        use std::ops::Bound::{Excluded, Included, Unbounded};
-        let after_start = match &self.from {
-            Included(from) => key >= from.as_slice(),
-            Excluded(from) => key > from.as_slice(),
-            Unbounded => true,
-        };
-        let before_end = match &self.to {
-            Included(to) => key <= to.as_slice(),
-            Excluded(to) => key < to.as_slice(),
-            Unbounded => true,
-        };
-        after_start && before_end
-    }
 }
 
 /// A key made of the query's values for the first of these fields.
