@@ -14,7 +14,7 @@ use refold_projections::catalogue::{self, Projection};
 use refold_projections::gate::Place;
 use refold_projections::progress::Progress;
 use refold_projections::projector::Projector;
-use refold_projections::store::{SqliteStore, Store, Wanted};
+use refold_projections::store::{Limit, SqliteStore, Store, Wanted};
 use refold_projections::view::Query;
 use refold_projections::{definition, query};
 use std::num::NonZeroU32;
@@ -25,8 +25,8 @@ use uuid::Uuid;
 
 /// How long a query waits for the store, for each page.
 const PAGE_WAIT: Duration = Duration::from_secs(10);
-/// How many cells are read at a time where all are wanted.
-const EVERY_CELLS_MAX: usize = 10_000;
+/// How much is read at a time where all is wanted.
+const EVERY: Limit = Limit { entries: 10_000, bytes: 4 << 20 };
 
 /// The running system behind HTTP.
 pub struct Service {
@@ -136,7 +136,7 @@ impl Service {
         mut reached: query::Reached,
         mut take: impl FnMut(serde_json::Value) -> anyhow::Result<()>,
     ) -> Result<Position, query::QueryError> {
-        let mut next = query::Request { query: Query::default(), cursor: None, limit: EVERY_CELLS_MAX };
+        let mut next = query::Request { query: Query::default(), cursor: None, limit: EVERY };
         let mut first = None;
         loop {
             let page = self.page(name, &next, &reached).await?;

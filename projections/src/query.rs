@@ -4,8 +4,8 @@ use crate::catalogue::Projection;
 use crate::cursor::Question;
 use crate::progress::{Condition, Progress, State};
 use crate::state::{Broken, Head};
-use crate::store::{Blob, Scanned, Store};
-use crate::view::Query;
+use crate::store::{Blob, Limit, Scanned, Store};
+use crate::view::{Query, Selection};
 use anyhow::Context;
 use futures::future::try_join_all;
 use refold_domain::log::Offset;
@@ -34,8 +34,8 @@ pub struct Request {
     pub query: Query,
     /// Where to go on, as an earlier page said.
     pub cursor: Option<String>,
-    /// The most cells to answer.
-    pub limit: usize,
+    /// How much to answer at most: so many cells, and so many bytes of the store's in all partitions together.
+    pub limit: Limit,
 }
 
 /// How far the store was seen to stand, by partition. It may be emptied or rolled back after that; what is then
@@ -124,14 +124,18 @@ pub async fn page(
     let question = Question { log: progress.log(), space: &space, selection: &selection };
     let open = |cursor| question.open(cursor).ok_or_else(not_ours);
     let after = request.cursor.as_deref().map(open).transpose()?;
-    // One entry more than wanted tells whether there is another page.
-    let range = selection.range(space.clone(), after, request.limit.saturating_add(1));
+    let share = request.limit.bytes / progress.partitions().max(1) as usize;
+    let range = selection.range(space.clone(), after, Limit { bytes: share, ..request.limit });
     let scans = (0..progress.partitions()).map(|partition| store.scan(partition, range.clone()));
     let scanned = try_join_all(scans).await?;
     let heads = ready(projection, &scanned, reached)?;
     let position = position(progress.log(), &heads);
-    let merged = merge(projection, scanned)?;
-    let (data, next) = cut(projection, &question, merged, request.limit)?;
+    let end = common_end(&scanned, selection.reverse);
+    let merged =
+        merge(projection, scanned, |key| end.as_deref().is_none_or(|end| !selection.is_after(key, end)))?;
+    let is_more = end.is_some() || merged.len() > request.limit.entries;
+    let (data, last) = first(projection, &selection, merged, request.limit.entries)?;
+    let next = last.filter(|_| is_more).map(|key| question.seal(&key));
     Ok(Page { data, next, position })
 }
 
@@ -186,9 +190,22 @@ fn position(log: Uuid, heads: &[Head]) -> Position {
     Position { log: log_digits(log), offsets }
 }
 
-fn merge(projection: &Projection, scanned: Vec<Scanned>) -> anyhow::Result<BTreeMap<Blob, Blob>> {
+/// The last key up to which every partition was read, `None` where each was read to its end. What one has beyond it
+/// another may have, too, and the page must not show half of it.
+fn common_end(scanned: &[Scanned], reverse: bool) -> Option<Blob> {
+    let stopped = scanned.iter().filter(|scanned| scanned.more);
+    let last = stopped.filter_map(|scanned| scanned.entries.last()).map(|(key, _)| key);
+    if reverse { last.max() } else { last.min() }.cloned()
+}
+
+fn merge(
+    projection: &Projection,
+    scanned: Vec<Scanned>,
+    is_read: impl Fn(&[u8]) -> bool,
+) -> anyhow::Result<BTreeMap<Blob, Blob>> {
     let mut merged = BTreeMap::new();
-    for (key, value) in scanned.into_iter().flat_map(|scanned| scanned.entries) {
+    let entries = scanned.into_iter().flat_map(|scanned| scanned.entries);
+    for (key, value) in entries.filter(|(key, _)| is_read(key)) {
         match merged.entry(key) {
             Entry::Vacant(vacant) => {
                 vacant.insert(value);
@@ -202,22 +219,21 @@ fn merge(projection: &Projection, scanned: Vec<Scanned>) -> anyhow::Result<BTree
     Ok(merged)
 }
 
-fn cut(
+/// The first cells in the order of the selection, as JSON, and the key of the last of them.
+fn first(
     projection: &Projection,
-    question: &Question<'_>,
+    selection: &Selection,
     merged: BTreeMap<Blob, Blob>,
     limit: usize,
-) -> anyhow::Result<(Vec<serde_json::Value>, Option<String>)> {
-    let is_more = merged.len() > limit;
-    let cells: Vec<(Blob, Blob)> = if question.selection.reverse {
+) -> anyhow::Result<(Vec<serde_json::Value>, Option<Blob>)> {
+    let mut cells: Vec<(Blob, Blob)> = if selection.reverse {
         merged.into_iter().rev().take(limit).collect()
     } else {
         merged.into_iter().take(limit).collect()
     };
-    let next = cells.last().filter(|_| is_more).map(|(key, _)| question.seal(key));
     let shown = cells.iter().filter_map(|(key, value)| projection.view.show(key, value).transpose());
     let data = shown.collect::<Result<_, _>>().context("the store holds a cell that cannot be shown")?;
-    Ok((data, next))
+    Ok((data, cells.pop().map(|(key, _)| key)))
 }
 
 fn not_ours() -> QueryError {

@@ -107,8 +107,8 @@ impl Foods {
     /// The foods and how often each was eaten
     ///
     /// The most frequent first, those eaten equally often by name. Where there are more foods than were asked for, or
-    /// than 100,000, the answer has the most frequent ones and a `Link` to all. Up to 10,000 foods are counted at one
-    /// moment; where there are more, some counts may be newer than `Refold-Position`, none is older.
+    /// than 100,000, the answer has the most frequent ones and a `Link` to all. Many thousand foods are read in several
+    /// steps: then some counts may be newer than `Refold-Position`; none is older.
     #[oai(path = "/aggregated", method = "get")]
     async fn aggregated(
         &self,

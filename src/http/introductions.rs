@@ -186,7 +186,7 @@ impl Introductions {
     async fn list(
         &self,
         request: &Request,
-        /// How many introductions to answer
+        /// How many introductions to answer at most, 100 unless said; a page of large ones has fewer
         #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
         limit: Parameter<Option<u32>>,
         /// Where to go on: `next` of the last page
@@ -327,7 +327,7 @@ impl Introductions {
     /// An introduction that is not withdrawn, and how far the view had come.
     async fn present(&self, id: &str, reached: &Reached) -> Result<Option<(Introduced, String)>, QueryError> {
         let by = [("key".to_owned(), id.to_owned())].into();
-        let one = query::Request { query: Query { by, ..Query::default() }, cursor: None, limit: 1 };
+        let one = page(Query { by, ..Query::default() }, None, Some(1));
         let found = self.0.page("introductions", &one, reached).await?;
         let position = found.position.to_string();
         let row = found.data.into_iter().next();

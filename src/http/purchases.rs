@@ -146,7 +146,7 @@ impl Purchases {
         shop_id: Path<Uuid>,
         /// The day in UTC; today unless said
         date: Parameter<Option<Typed<Date>>>,
-        /// How many purchases to answer
+        /// How many purchases to answer at most, 100 unless said; a page of large ones has fewer
         #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
         limit: Parameter<Option<u32>>,
         /// Where to go on, from the `Link` of the last page

@@ -9,12 +9,17 @@ use refold_domain::log::Offset;
 use refold_domain::receipt::Receipt;
 use refold_projections::query::{self, Reached};
 use refold_projections::state::Verdict;
+use refold_projections::store::Limit;
 use refold_projections::view::Query;
 
 /// How many items a page has unless told otherwise.
 pub const PAGE_DEFAULT: u32 = 100;
 /// How many items a page has at most.
 pub const PAGE_MAX: u32 = 1_000;
+/// How many bytes of the store's are enough for a page. Each partition may read its share of them, and goes over it by
+/// at most one item, which is no larger than a body. So the answers under way hold `http.requests_max` times as much at
+/// most: 4 GiB with the defaults, if that many clients ask for the largest pages in the same moment.
+pub const PAGE_BYTES_MAX: usize = 4 << 20;
 
 /// Waits until everything that the client wrote can be seen, and says how far the store had come then.
 ///
@@ -56,8 +61,8 @@ async fn folded(service: &Service, receipt: &Receipt) -> Result<Offset, Problem>
     }
 }
 
-/// A page of at most `limit` items.
+/// A page of at most `limit` items; fewer, where they are large.
 pub fn page(query: Query, cursor: Option<String>, limit: Option<u32>) -> query::Request {
-    let limit = limit.unwrap_or(PAGE_DEFAULT).min(PAGE_MAX) as usize;
-    query::Request { query, cursor, limit }
+    let entries = limit.unwrap_or(PAGE_DEFAULT).min(PAGE_MAX) as usize;
+    query::Request { query, cursor, limit: Limit { entries, bytes: PAGE_BYTES_MAX } }
 }

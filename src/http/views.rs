@@ -154,7 +154,7 @@ impl Views {
         request: &Request,
         /// The projection's name
         name: Path<String>,
-        /// How many cells to answer
+        /// How many cells to answer at most, 100 unless said; a page of large ones has fewer
         #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
         limit: Parameter<Option<u32>>,
         /// Where to go on: `next` of the last page

@@ -9,7 +9,7 @@ use rand::RngExt;
 use rand::rngs::SmallRng;
 use refold_domain::receipt::Receipt;
 use refold_projections::query::{self, QueryError, Reached};
-use refold_projections::store::Store;
+use refold_projections::store::{Limit, Store};
 use refold_projections::view::Query;
 use serde_json::Value as Json;
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use tokio::time::timeout;
 const ASKS_MAX: u32 = 4;
 /// How often it asks once the world is healed; a pause of a second lies between.
 const ASKS_HEALED_MAX: u32 = 30;
-/// How many cells a page has at most.
-const PAGE_CELLS: usize = 1_000;
+/// How much a page has at most.
+const PAGE: Limit = Limit { entries: 1_000, bytes: usize::MAX };
 
 /// One request of a client, and what came of it.
 #[derive(Debug)]
@@ -226,7 +226,7 @@ async fn see(
     let heads = partitions.map(|partition| ready.progress.state(partition).head);
     let is_ready = heads.into_iter().all(|head| head.is_some_and(|head| head.is_caught_up()));
     let projection = &ready.projections[projection];
-    let request = query::Request { query: Query::default(), cursor: None, limit: PAGE_CELLS };
+    let request = query::Request { query: Query::default(), cursor: None, limit: PAGE };
     let page = query::page(store.as_ref(), &ready.progress, projection, &request, &reached).await;
     let is_telling = is_ready || page.is_ok();
     is_telling.then(|| (projection.definition.name.clone(), page))

@@ -4,7 +4,7 @@ use super::model::Partition;
 use super::store::at_once;
 use refold_projections::catalogue::Projection;
 use refold_projections::state::{Head, StreamEntry};
-use refold_projections::store::{Blob, MemoryStore, Range, Space, Store, Wanted};
+use refold_projections::store::{Blob, Limit, MemoryStore, Range, Space, Store, Wanted};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -87,8 +87,13 @@ impl Dump {
 }
 
 fn scan(store: &MemoryStore, partition: u32, space: Space) -> BTreeMap<Blob, Blob> {
-    let range =
-        Range { space, from: Bound::Unbounded, to: Bound::Unbounded, reverse: false, limit: usize::MAX };
+    let range = Range {
+        space,
+        from: Bound::Unbounded,
+        to: Bound::Unbounded,
+        reverse: false,
+        limit: Limit::entries(usize::MAX),
+    };
     at_once(store.scan(partition, range))
         .map(|scanned| scanned.entries.into_iter().collect())
         .unwrap_or_default()

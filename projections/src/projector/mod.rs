@@ -12,7 +12,7 @@ use crate::catalogue::Projection;
 use crate::gate::Place;
 use crate::progress::{Condition, Progress};
 use crate::state::{Epoch, Head, Live, Mark, Seen};
-use crate::store::{Flush, Flushed, Range, Space, Store, Wanted};
+use crate::store::{Flush, Flushed, Limit, Range, Space, Store, Wanted};
 use anyhow::Context;
 use bytes::Bytes;
 use metrics::{Histogram, histogram};
@@ -286,7 +286,7 @@ impl Projector {
             from: Bound::Excluded(head.swept.to_be_bytes().to_vec()),
             to: Bound::Included(last.to_be_bytes().to_vec()),
             reverse: false,
-            limit: 2 * commands + usize::try_from(SWEEP_KEYS).expect("a small number"),
+            limit: Limit::entries(2 * commands + usize::try_from(SWEEP_KEYS).expect("a small number")),
         };
         let scanned = self.store.scan(self.place.partition, range).await.context("cannot read the store")?;
         let key = |(number, stream): (Vec<u8>, Vec<u8>)| -> anyhow::Result<(u64, String)> {

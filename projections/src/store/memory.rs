@@ -5,6 +5,7 @@ use crate::state::{Epoch, Head, Mark};
 use async_trait::async_trait;
 use refold_domain::rule::{self, Rule};
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A store that is gone with the process.
@@ -65,11 +66,11 @@ impl Store for MemoryStore {
         let Some(partition) = held.partitions.get(&partition) else {
             return Ok(Scanned::default());
         };
-        let entries = match partition.spaces.get(&range.space) {
+        let (entries, more) = match partition.spaces.get(&range.space) {
             Some(map) => entries(map, &range),
-            None => Vec::new(),
+            None => (Vec::new(), false),
         };
-        Ok(Scanned { head: partition.head.clone(), entries })
+        Ok(Scanned { head: partition.head.clone(), entries, more })
     }
 
     async fn flush(&self, partition: u32, flush: Arc<Flush>) -> anyhow::Result<Flushed> {
@@ -133,17 +134,18 @@ impl Partition {
     }
 }
 
-fn entries(map: &BTreeMap<Blob, Blob>, range: &Range) -> Vec<(Blob, Blob)> {
+fn entries(map: &BTreeMap<Blob, Blob>, range: &Range) -> (Vec<(Blob, Blob)>, bool) {
     if is_empty(range) {
-        return Vec::new();
+        return (Vec::new(), false);
     }
-    let owned = |(key, value): (&Blob, &Blob)| (key.clone(), value.clone());
+    let owned = |(key, value): (&Blob, &Blob)| Ok::<_, Infallible>((key.clone(), value.clone()));
     let found = map.range((range.from.clone(), range.to.clone()));
-    if range.reverse {
-        found.rev().take(range.limit).map(owned).collect()
+    let Ok(taken) = if range.reverse {
+        range.limit.take(found.rev().map(owned))
     } else {
-        found.take(range.limit).map(owned).collect()
-    }
+        range.limit.take(found.map(owned))
+    };
+    taken
 }
 
 /// `BTreeMap::range` panics where the start lies behind the end; a database just finds nothing.

@@ -86,8 +86,18 @@ pub struct Range {
     pub to: Bound<Blob>,
     /// Whether to read from the last key downwards.
     pub reverse: bool,
-    /// The most entries to read.
-    pub limit: usize,
+    /// How much of it to read.
+    pub limit: Limit,
+}
+
+/// How much is read at a time. Reading stops with the entry that reaches one of the two: at least one is read where
+/// there is one, so that whoever reads on gets on.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit {
+    /// The most entries.
+    pub entries: usize,
+    /// So many bytes of keys and values together are enough.
+    pub bytes: usize,
 }
 
 /// A range as it stood in the store at one moment.
@@ -97,6 +107,8 @@ pub struct Scanned {
     pub head: Option<Head>,
     /// The entries, in order.
     pub entries: Vec<(Blob, Blob)>,
+    /// Whether the range goes on after them.
+    pub more: bool,
 }
 
 /// Where read models are kept. Everything in it can be thrown away and folded again.
@@ -130,6 +142,33 @@ impl fmt::Display for Space {
             Self::Unreadable => f.write_str("unreadable"),
             Self::View(projection, generation) => write!(f, "view/{projection}/{generation}"),
         }
+    }
+}
+
+impl Limit {
+    /// So many entries, whatever their size.
+    pub fn entries(entries: usize) -> Self {
+        Self { entries, bytes: usize::MAX }
+    }
+
+    /// Takes as many as it allows, and says whether there are more.
+    ///
+    /// # Errors
+    /// Where an entry cannot be read.
+    fn take<E>(
+        self,
+        entries: impl Iterator<Item = Result<(Blob, Blob), E>>,
+    ) -> Result<(Vec<(Blob, Blob)>, bool), E> {
+        let (mut taken, mut bytes) = (Vec::new(), 0_usize);
+        for entry in entries {
+            if taken.len() >= self.entries || (bytes >= self.bytes && !taken.is_empty()) {
+                return Ok((taken, true));
+            }
+            let (key, value) = entry?;
+            bytes = bytes.saturating_add(key.len() + value.len());
+            taken.push((key, value));
+        }
+        Ok((taken, false))
     }
 }
 

@@ -379,11 +379,11 @@ fn load(tx: &Transaction<'_>, spaces: &Spaces, partition: u32, wanted: Wanted) -
 fn scan(tx: &Transaction<'_>, spaces: &Spaces, partition: u32, range: Range) -> anyhow::Result<Scanned> {
     // The head first: reading it fixes the moment, and every space of that moment has its number by then.
     let head = head(tx, partition)?;
-    let entries = match spaces.find(&range.space) {
+    let (entries, more) = match spaces.find(&range.space) {
         Some(space) => entries(tx, partition, space, range)?,
-        None => Vec::new(),
+        None => (Vec::new(), false),
     };
-    Ok(Scanned { head, entries })
+    Ok(Scanned { head, entries, more })
 }
 
 fn entries(
@@ -391,7 +391,7 @@ fn entries(
     partition: u32,
     space: i64,
     range: Range,
-) -> anyhow::Result<Vec<(Blob, Blob)>> {
+) -> anyhow::Result<(Vec<(Blob, Blob)>, bool)> {
     let (from, from_key) = match range.from {
         Bound::Included(key) => (" AND key >= ?3", Value::Blob(key)),
         Bound::Excluded(key) => (" AND key > ?3", Value::Blob(key)),
@@ -406,9 +406,10 @@ fn entries(
     let mut statement = tx.prepare_cached(&format!(
         "SELECT key, value FROM entries WHERE partition = ?1 AND space = ?2{from}{to} ORDER BY key {order} LIMIT ?5"
     ))?;
-    let limit = i64::try_from(range.limit).unwrap_or(i64::MAX);
+    // One more, which tells that there are more.
+    let limit = i64::try_from(range.limit.entries.saturating_add(1)).unwrap_or(i64::MAX);
     let rows = statement.query_map(params![partition, space, from_key, to_key, limit], |row| {
         Ok((row.get(0)?, row.get(1)?))
     })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    Ok(range.limit.take(rows)?)
 }

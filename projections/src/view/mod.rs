@@ -10,7 +10,7 @@ mod latest;
 mod rows;
 
 use crate::definition::{self, Definition};
-use crate::store::{Blob, Range, Space};
+use crate::store::{Blob, Limit, Range, Space};
 use jiff::Timestamp;
 use refold_domain::receipt::EventId;
 use refold_domain::schema::{EventType, Kind, Value};
@@ -147,13 +147,18 @@ impl Selection {
     }
 
     /// The range to read, of one space, going on after `cursor`.
-    pub fn range(&self, space: Space, cursor: Option<Blob>, limit: usize) -> Range {
+    pub fn range(&self, space: Space, cursor: Option<Blob>, limit: Limit) -> Range {
         use std::ops::Bound::Excluded;
         let (mut from, mut to) = (self.from.clone(), self.to.clone());
         if let Some(cursor) = cursor {
             *(if self.reverse { &mut to } else { &mut from }) = Excluded(cursor);
         }
         Range { space, from, to, reverse: self.reverse, limit }
+    }
+
+    /// Whether one key comes after another.
+    pub fn is_after(&self, key: &[u8], other: &[u8]) -> bool {
+        if self.reverse { key < other } else { key > other }
     }
 }
 

@@ -10,7 +10,7 @@ use refold_projections::gate::Place;
 use refold_projections::progress::Progress;
 use refold_projections::query::{self, QueryError, Request};
 use refold_projections::state::Broken;
-use refold_projections::store::{Flush, MemoryStore, Space, Store};
+use refold_projections::store::{Flush, Limit, MemoryStore, Space, Store};
 use refold_projections::view::Query;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ async fn fill(driver: &mut Driver<'_>, projection: &Projection) {
 }
 
 async fn ask(store: &MemoryStore, projection: &Projection) -> Result<query::Page, QueryError> {
-    let request = Request { query: Query::default(), cursor: None, limit: 10 };
+    let request = Request { query: Query::default(), cursor: None, limit: Limit::entries(10) };
     query::page(store, &Progress::new(LOG, 1), projection, &request, &query::Reached::default()).await
 }
 

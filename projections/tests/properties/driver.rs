@@ -8,7 +8,7 @@ use refold_projections::catalogue::Projection;
 use refold_projections::definition::Definition;
 use refold_projections::gate::Place;
 use refold_projections::state::{Epoch, Head, Live, Mark, Seen};
-use refold_projections::store::{Blob, Flush, Flushed, Range, Space, Store};
+use refold_projections::store::{Blob, Flush, Flushed, Limit, Range, Space, Store};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -90,7 +90,7 @@ impl<'s> Driver<'s> {
             from: Bound::Excluded(self.head.swept.to_be_bytes().to_vec()),
             to: Bound::Included(last.to_be_bytes().to_vec()),
             reverse: false,
-            limit: 3,
+            limit: Limit::entries(3),
         };
         let entries = self.store.scan(self.place.partition, range).await.unwrap().entries;
         let key = |(number, stream): (Blob, Blob)| {
@@ -103,7 +103,7 @@ impl<'s> Driver<'s> {
 /// Everything in a space.
 pub(crate) async fn space(store: &dyn Store, partition: u32, space: Space) -> BTreeMap<Blob, Blob> {
     let (from, to) = (Bound::Unbounded, Bound::Unbounded);
-    let range = Range { space, from, to, reverse: false, limit: usize::MAX };
+    let range = Range { space, from, to, reverse: false, limit: Limit::entries(usize::MAX) };
     store.scan(partition, range).await.unwrap().entries.into_iter().collect()
 }
 

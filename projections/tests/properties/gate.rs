@@ -14,7 +14,9 @@ use refold_projections::gate::{Duplicate, Void};
 use refold_projections::progress::Progress;
 use refold_projections::query::{self, Request};
 use refold_projections::state::{Head, StreamEntry, Verdict, WriterEntry};
-use refold_projections::store::{Blob, Flush, Flushed, Loaded, MemoryStore, Range, Scanned, Store, Wanted};
+use refold_projections::store::{
+    Blob, Flush, Flushed, Limit, Loaded, MemoryStore, Range, Scanned, Store, Wanted,
+};
 use refold_projections::view::Query;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -45,7 +47,7 @@ async fn run(log: &[Sent], split: &[(usize, bool)]) -> Run {
     let news = std::mem::take(&mut driver.news).into_iter();
     let mut views = BTreeMap::new();
     for projection in &projections {
-        let request = Request { query: Query::default(), cursor: None, limit: usize::MAX };
+        let request = Request { query: Query::default(), cursor: None, limit: Limit::entries(usize::MAX) };
         // The other partitions have no state; this one is looked at alone.
         let progress = Progress::new(PLACE.log, 1);
         let alone = Alone(&store);

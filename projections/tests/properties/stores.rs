@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use refold_domain::hash::Hash;
 use refold_projections::state::{Epoch, Head, Mark};
 use refold_projections::store::{
-    Blob, Flush, Flushed, MemoryStore, Range, STORE_FORMAT, Space, SqliteStore, Store, Wanted,
+    Blob, Flush, Flushed, Limit, MemoryStore, Range, STORE_FORMAT, Space, SqliteStore, Store, Wanted,
 };
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -74,7 +74,8 @@ fn bound() -> impl Strategy<Value = Bound<Blob>> {
 }
 
 fn range() -> impl Strategy<Value = Range> {
-    let limit = prop_oneof![0usize..5, Just(usize::MAX)];
+    let many = || prop_oneof![0usize..12, Just(usize::MAX)];
+    let limit = (many(), many()).prop_map(|(entries, bytes)| Limit { entries, bytes });
     (0..spaces().len(), bound(), bound(), any::<bool>(), limit).prop_map(
         |(space, from, to, reverse, limit)| Range {
             space: spaces().swap_remove(space),
@@ -84,6 +85,14 @@ fn range() -> impl Strategy<Value = Range> {
             limit,
         },
     )
+}
+
+/// What a limit leaves of all entries: each that is not preceded by enough of them, and the first one anyhow.
+fn within(limit: Limit, all: &[(Blob, Blob)]) -> &[(Blob, Blob)] {
+    let size =
+        |before: usize| all[..before].iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+    let is_wanted = |at: &usize| *at < limit.entries && (*at == 0 || size(*at) < limit.bytes);
+    &all[..(0..all.len()).take_while(is_wanted).count()]
 }
 
 fn work() -> impl Strategy<Value = Work> {
@@ -184,6 +193,12 @@ impl Worker {
                 for store in stores {
                     let scanned = store.scan(*partition, range.clone()).await.unwrap();
                     prop_assert_eq!(scanned.head.as_ref(), self.heads.get(partition));
+                    let whole = Range { limit: Limit::entries(usize::MAX), ..range.clone() };
+                    let whole = store.scan(*partition, whole).await.unwrap();
+                    prop_assert!(!whole.more);
+                    let bounded = within(range.limit, &whole.entries);
+                    prop_assert_eq!(scanned.entries.as_slice(), bounded);
+                    prop_assert_eq!(scanned.more, bounded.len() < whole.entries.len());
                     answers.push(scanned.entries);
                 }
                 prop_assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{answers:?}");
@@ -293,7 +308,8 @@ async fn partitions_do_not_disturb_each_other(store: Arc<dyn Store>) {
                 let next = u32::try_from(at + 1).unwrap();
                 let (from, to) = (Bound::Unbounded, Bound::Unbounded);
                 let space = Space::View(format!("p{partition}").into(), next);
-                let scanned = store.scan(partition, Range { space, from, to, reverse: false, limit: 9 });
+                let scanned = store
+                    .scan(partition, Range { space, from, to, reverse: false, limit: Limit::entries(9) });
                 let scanned = scanned.await.unwrap();
                 let has_come = scanned.head.is_some_and(|head| head.position.offset >= u64::from(next));
                 assert_eq!(!scanned.entries.is_empty(), has_come);

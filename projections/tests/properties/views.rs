@@ -14,7 +14,7 @@ use refold_projections::definition::Definition;
 use refold_projections::gate::Place;
 use refold_projections::progress::Progress;
 use refold_projections::query::{self, QueryError, Request};
-use refold_projections::store::MemoryStore;
+use refold_projections::store::{Limit, MemoryStore};
 use refold_projections::view::Query;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -130,7 +130,7 @@ impl Folded {
     }
 
     async fn answer(&self, at: usize, query: &Query) -> Vec<Json> {
-        let request = Request { query: query.clone(), cursor: None, limit: usize::MAX };
+        let request = Request { query: query.clone(), cursor: None, limit: Limit::entries(usize::MAX) };
         let page = self.page(at, &request).await.unwrap();
         assert_eq!(page.next, None);
         page.data
@@ -216,6 +216,7 @@ proptest! {
     fn pages_put_together_are_the_whole(
         plans in prop::collection::vec(plan(), 0..40),
         limit in 1usize..9,
+        bytes in prop_oneof![0usize..2_000, Just(usize::MAX)],
         question in question(),
     ) {
         block_on(async {
@@ -223,14 +224,17 @@ proptest! {
             for (at, view) in VIEWS.iter().enumerate() {
                 let query = question.of(view);
                 let whole = folded.answer(at, &query).await;
-                let mut request = Request { query, cursor: None, limit };
+                let mut request = Request { query, cursor: None, limit: Limit { entries: limit, bytes } };
                 let mut pages = Vec::new();
                 loop {
                     let page = folded.page(at, &request).await.unwrap();
-                    prop_assert!(page.data.len() == limit || page.next.is_none());
+                    let is_full = page.data.len() == limit || (bytes < usize::MAX && !page.data.is_empty());
+                    prop_assert!(page.data.len() <= limit && (is_full || page.next.is_none()));
+                    let is_last = page.next.is_none();
                     pages.extend(page.data);
+                    prop_assert!(is_last == (pages.len() == whole.len()), "no page comes after the last cell");
                     request.cursor = page.next;
-                    if request.cursor.is_none() {
+                    if is_last {
                         break;
                     }
                 }
@@ -250,7 +254,7 @@ proptest! {
             let folded = fold(&plans, &[usize::MAX]).await;
             for (at, view) in VIEWS.iter().enumerate() {
                 for cursor in &cursors {
-                    let request = Request { query: question.of(view), cursor: Some(cursor.clone()), limit: 2 };
+                    let request = Request { query: question.of(view), cursor: Some(cursor.clone()), limit: Limit::entries(2) };
                     let page = folded.page(at, &request).await;
                     prop_assert!(matches!(page, Err(QueryError::Bad(_))), "{page:?}");
                 }
@@ -282,7 +286,7 @@ fn a_cursor_of_another_question_is_refused() {
     block_on(async {
         let mut folded = fold(&plans, &[usize::MAX]).await;
         let at = place_of("sweets");
-        let pies = Request { query: query_by(&[("food", "pie")]), cursor: None, limit: 1 };
+        let pies = Request { query: query_by(&[("food", "pie")]), cursor: None, limit: Limit::entries(1) };
         let cursor = folded.page(at, &pies).await.unwrap().next;
         let next = folded.page(at, &Request { cursor: cursor.clone(), ..pies.clone() }).await.unwrap();
         assert_eq!((next.data.len(), next.next), (1, None));
@@ -291,7 +295,8 @@ fn a_cursor_of_another_question_is_refused() {
         let later = Query { until: Some(Timestamp::from_second(9).unwrap()), ..pies.query.clone() };
         let turned = Query { oldest_first: true, ..pies.query.clone() };
         for query in [other_food, Query::default(), later, turned] {
-            let refused = folded.page(at, &Request { query, cursor: cursor.clone(), limit: 1 }).await;
+            let refused =
+                folded.page(at, &Request { query, cursor: cursor.clone(), limit: Limit::entries(1) }).await;
             assert!(matches!(refused, Err(QueryError::Bad(_))), "{refused:?}");
         }
         let asked = Request { cursor, ..pies };
@@ -336,7 +341,7 @@ fn a_wrong_question_is_answered_with_what_is_wrong() {
                 "until: can be given only for a view of rows",
             ),
         ] {
-            let request = Request { query, cursor: None, limit: 1 };
+            let request = Request { query, cursor: None, limit: Limit::entries(1) };
             match folded.page(place_of(view), &request).await {
                 Err(error @ QueryError::Bad(_)) => assert!(error.to_string().starts_with(told), "{error}"),
                 other => panic!("{view}: {other:?}"),
@@ -351,7 +356,7 @@ fn a_view_that_is_not_folded_to_its_target_has_no_answer() {
         let definition = Definition::parse("test", "total", &VIEWS[0].definition()).unwrap();
         let projections = projections(vec![definition]);
         let store = MemoryStore::default();
-        let request = Request { query: Query::default(), cursor: None, limit: 1 };
+        let request = Request { query: Query::default(), cursor: None, limit: Limit::entries(1) };
         let progress = Progress::new(LOG, 2);
         let place = Place { log: LOG, partitions: 2, partition: 1 };
         let genesis = genesis(place);

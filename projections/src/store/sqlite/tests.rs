@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::state::{Epoch, Mark, Seen};
+use crate::store::Limit;
 use refold_domain::hash::Hash;
 use uuid::Uuid;
 
@@ -73,7 +74,7 @@ fn a_full_disk_changes_nothing_and_room_lets_it_go_on() {
         from: Bound::Unbounded,
         to: Bound::Unbounded,
         reverse: false,
-        limit: usize::MAX,
+        limit: Limit::entries(usize::MAX),
     };
-    assert_eq!(entries(&tx, 0, id, range).unwrap().len(), 200);
+    assert_eq!(entries(&tx, 0, id, range).unwrap().0.len(), 200);
 }
