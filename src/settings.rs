@@ -167,7 +167,9 @@ impl Settings {
 
     fn layered(files: &[PathBuf], variables: Option<Map<String, String>>) -> Result<Self> {
         let mut entries = Vec::new();
-        let mut problems = Vec::new();
+        let names = layer::names(variables.as_ref());
+        let slip = |name: &String| layer::slip(name, keys::KEYS.iter().map(|(key, _)| *key));
+        let mut problems: Vec<String> = names.iter().filter_map(slip).collect();
         let layers = files.iter().map(|path| layer::file(path));
         for layer in layers.chain([layer::environment(variables)]) {
             match layer {

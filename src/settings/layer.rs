@@ -61,9 +61,28 @@ pub(super) fn environment(variables: Option<Map<String, String>>) -> Result<Vec<
     Ok(found.into_iter().map(|(key, value)| Entry { source: variable(&key), key, value }).collect())
 }
 
+/// The names of all variables of the process's environment, or of `variables` instead. What is no text is no name of
+/// ours.
+pub(super) fn names(variables: Option<&Map<String, String>>) -> Vec<String> {
+    let given = || std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
+    variables.map_or_else(given, |variables| variables.keys().cloned().collect())
+}
+
+/// What is wrong with a variable that is not read, but means one of `keys` with other underscores.
+pub(super) fn slip<'k>(name: &str, mut keys: impl Iterator<Item = &'k str>) -> Option<String> {
+    let letters = |text: &str| text.to_uppercase().replace(['_', '.'], "");
+    let is_read = name.to_uppercase().starts_with(&format!("{PREFIX}{SEPARATOR}"));
+    let rest = letters(name).strip_prefix(PREFIX).filter(|_| !is_read)?.to_owned();
+    let meant = keys.find(|key| letters(key) == rest)?;
+    Some(format!("${name} is not read: write {}", name_of(meant)))
+}
+
 fn variable(key: &str) -> Origin {
-    let name = key.to_uppercase().replace('.', SEPARATOR);
-    Origin::Variable(format!("{PREFIX}{SEPARATOR}{name}"))
+    Origin::Variable(name_of(key))
+}
+
+fn name_of(key: &str) -> String {
+    format!("{PREFIX}{SEPARATOR}{}", key.to_uppercase().replace('.', SEPARATOR))
 }
 
 fn flatten(section: &str, table: Map<String, Value>, source: &Origin, entries: &mut Vec<Entry>) {

@@ -72,9 +72,29 @@ fn the_environment_sets_every_kind_of_value() {
 
 #[test]
 fn other_variables_are_none_of_our_business() {
-    let variables =
-        [("REFOLD_CONFIG", "x"), ("REFOLD_TEST_DATA", "x"), ("PATH", "x"), ("XREFOLD__LISTEN", "x")];
+    let variables = [
+        ("REFOLD_CONFIG", "x"),
+        ("REFOLD_TEST_DATA", "x"),
+        ("REFOLD_HTTP_SEED", "1"),
+        ("PATH", "x"),
+        ("XREFOLD__LISTEN", "x"),
+    ];
     assert_eq!(load(&[], &variables).unwrap(), load(&[], &[]).unwrap());
+}
+
+#[test]
+fn variables_with_too_few_underscores_are_told() {
+    for (name, meant) in [
+        ("REFOLD_HTTP__LISTEN", "REFOLD__HTTP__LISTEN"),
+        ("REFOLD_HTTP_LISTEN", "REFOLD__HTTP__LISTEN"),
+        ("REFOLD_DATA_DIR", "REFOLD__DATA_DIR"),
+        ("REFOLD_LOG_PARTITIONS", "REFOLD__LOG__PARTITIONS"),
+        ("refold_telemetry_log", "REFOLD__TELEMETRY__LOG"),
+    ] {
+        let told = refused(&[], &[(name, "x"), ("REFOLD__LOG__PARTITIONS", "0")]);
+        assert!(told.contains(&format!("${name} is not read: write {meant}")), "{told}");
+        assert!(told.contains("log.partitions"), "what else is wrong is told, too: {told}");
+    }
 }
 
 #[test]
