@@ -31,9 +31,13 @@ pub fn complete(written: &str) -> String {
     for operation in operations.filter_map(Value::as_object).flat_map(Map::values) {
         reach(&document, &operation["requestBody"], &mut names);
     }
-    each_operation(&mut document, |operation| explain_headers(&mut operation["responses"]));
+    each_operation(&mut document, |operation| {
+        explain_headers(operation);
+        explain_forms(operation);
+    });
     if let Some(parameters) = document["paths"][FIELDS_AT]["get"]["parameters"].as_array_mut() {
-        parameters.push(fields());
+        // After the name of the view, whose fields they are.
+        parameters.insert(1, fields());
     }
     for name in names {
         document["components"]["schemas"][name]["additionalProperties"] = json!(false);
@@ -43,8 +47,8 @@ pub fn complete(written: &str) -> String {
 
 fn fields() -> Value {
     json!({
-        "name": "fields", "in": "query", "style": "form", "explode": true,
-        "description": "Values of the view's key fields, each a parameter of its own: `food=pie`. `/views` names the fields",
+        "name": "fields", "in": "query", "style": "form", "explode": true, "required": false,
+        "description": "Values of the view's key fields, each a parameter of its own: `food=pie`; on this page an object, `{\"food\": \"pie\"}`. `/views` names the fields",
         "schema": {"type": "object", "additionalProperties": {"type": "string"}},
         "example": {},
     })
@@ -55,9 +59,21 @@ fn each_operation(document: &mut Value, mut change: impl FnMut(&mut Value)) {
     paths.filter_map(Value::as_object_mut).flat_map(Map::values_mut).for_each(&mut change);
 }
 
+/// Swagger UI shows what a parameter is for, but not what its schema says it must be.
+fn explain_forms(operation: &mut Value) {
+    let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+    for parameter in parameters.into_iter().flatten() {
+        let (meaning, form) = (&parameter["description"], &parameter["schema"]["description"]);
+        if let (Some(meaning), Some(form)) = (meaning.as_str(), form.as_str()) {
+            parameter["description"] = json!(format!("{meaning}: {form}"));
+        }
+    }
+}
+
 /// The library writes the names of headers in capitals, and most without a word.
-fn explain_headers(responses: &mut Value) {
-    let responses = responses.as_object_mut().into_iter().flat_map(Map::values_mut);
+fn explain_headers(operation: &mut Value) {
+    let responses = operation.get_mut("responses").and_then(Value::as_object_mut);
+    let responses = responses.into_iter().flat_map(Map::values_mut);
     for headers in responses.filter_map(|response| response.get_mut("headers")?.as_object_mut()) {
         for (name, meaning) in HEADERS {
             if let Some(mut header) = headers.remove(&name.to_uppercase()) {
@@ -131,6 +147,7 @@ mod tests {
             "Refold-Receipt": {"required": true, "description": HEADERS[0].1},
             "Link": {"description": "More"},
         });
-        assert_eq!(document["paths"]["/a"]["get"]["responses"]["200"]["headers"], told);
+        let told = json!({"responses": {"200": {"headers": told}, "204": {}}});
+        assert_eq!(document["paths"]["/a"]["get"], told, "and nothing else is added");
     }
 }

@@ -12,6 +12,7 @@ use anyhow::Context;
 use poem::Request;
 use poem_openapi::param::{Header, Query as Parameter};
 use poem_openapi::payload::Json;
+use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use refold_domain::decision::Decision;
 use refold_domain::foods;
@@ -32,6 +33,7 @@ pub struct Foods(pub Arc<Service>);
 
 /// A food that was eaten.
 #[derive(Debug, Object)]
+#[oai(example)]
 pub struct Food {
     /// What it was
     #[oai(validator(min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$"))]
@@ -74,6 +76,12 @@ enum Aggregated {
         #[oai(header = "Link")]
         Option<String>,
     ),
+}
+
+impl Example for Food {
+    fn example() -> Self {
+        Self { food: "pie".into() }
+    }
 }
 
 impl Parse for foods::Food {

@@ -4,7 +4,7 @@ use super::Tag;
 use super::body::{Body, Parse};
 use super::headers::{etag, if_match};
 use super::link::Link;
-use super::problem::{Changing, Commanding, Failure, Finding, Problem, Querying};
+use super::problem::{Changing, Commanding, Ending, Failure, Finding, Problem, Querying, Reading};
 use super::reading::{PAGE_MAX, page, wait_for_receipts};
 use super::recording::{Call, data};
 use super::typed::{Key, Typed};
@@ -15,6 +15,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use poem::Request;
 use poem_openapi::param::{Header, Path, Query as Parameter};
 use poem_openapi::payload::Json;
+use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use refold_domain::decision::{Decision, Rejection};
 use refold_domain::introductions::{self, Command, State};
@@ -30,6 +31,7 @@ pub struct Introductions(pub Arc<Service>);
 
 /// What somebody says of themselves.
 #[derive(Debug, Object)]
+#[oai(example)]
 pub struct Introduction {
     /// Who it is
     #[oai(validator(min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$"))]
@@ -153,6 +155,17 @@ enum History {
     ),
 }
 
+impl Example for Introduction {
+    fn example() -> Self {
+        Self {
+            name: "Ada".into(),
+            message: "Hello".into(),
+            email: Some("ada@example.org".into()),
+            links: Some(vec![Link::example()]),
+        }
+    }
+}
+
 impl Parse for introductions::Introduction {
     type Schema = Introduction;
 
@@ -249,7 +262,7 @@ impl Introductions {
         /// How long to wait for them: `wait=SECONDS`, 2 unless said, at most 30
         #[oai(name = "Prefer")]
         _prefer: Header<Option<String>>,
-    ) -> Result<History, Failure<Finding>> {
+    ) -> Result<History, Failure<Reading>> {
         let reached = wait_for_receipts(&self.0, request).await?;
         let is_first = cursor.0.is_none();
         let found = self.happened(&id.0, cursor.0, PAGE_MAX, &reached).await?;
@@ -301,7 +314,7 @@ impl Introductions {
         /// Makes a repeat answer what the first request did
         #[oai(name = "Idempotency-Key")]
         _key: Header<Option<Typed<Key>>>,
-    ) -> Result<Withdrawn, Failure<Changing>> {
+    ) -> Result<Withdrawn, Failure<Ending>> {
         let expected = if_match(request)?;
         let call = Call::of(request, format!("DELETE /introductions/{}", id.0))?;
         let recorded = self.execute(call, &id.0, &Command::Withdraw(expected)).await?;

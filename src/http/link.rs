@@ -1,7 +1,7 @@
 //! A link, as the OpenAPI document shows it; the domain says what is one.
 
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
-use poem_openapi::types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type};
+use poem_openapi::types::{Example, ParseError, ParseFromJSON, ParseResult, ToJSON, Type};
 use refold_domain::introductions::LINK_CHARS;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -12,6 +12,12 @@ const PATTERN: &str = r"^https?://[a-z]+(\.[a-z]+)*(:[0-9]{1,4})?(/[A-Za-z0-9._~
 /// A URL with http or https.
 #[derive(Debug)]
 pub struct Link(String);
+
+impl Example for Link {
+    fn example() -> Self {
+        Self("https://example.org/ada".into())
+    }
+}
 
 impl Type for Link {
     const IS_REQUIRED: bool = true;

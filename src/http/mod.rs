@@ -49,6 +49,16 @@ pub enum Tag {
     Operations,
 }
 
+/// What the OpenAPI document says before everything else.
+const DESCRIPTION: &str = "\
+Commands in, one log, read models out.
+
+- Every POST, PUT and DELETE answers with a `Refold-Receipt`; a query that brings it back sees what was written.
+- With an `Idempotency-Key` a command may be repeated: it counts once, and the answer is that of the first time.
+- Every error is `application/problem+json`: `type` is stable, `detail` says what was wrong and what to do, `errors` names each \
+bad field or parameter.
+- A long list comes in pages: `next`, or a `Link` with `rel=\"next\"`, says where to go on.";
+
 /// Everything that is served.
 pub fn routes(service: &Arc<Service>, limits: settings::Http) -> impl Endpoint + use<> {
     let apis = (
@@ -58,8 +68,7 @@ pub fn routes(service: &Arc<Service>, limits: settings::Http) -> impl Endpoint +
         views::Views(Arc::clone(service)),
         operations::Operations(Arc::clone(service)),
     );
-    let api = OpenApiService::new(apis, "Refold", env!("CARGO_PKG_VERSION"))
-        .description("Commands in, one log, read models out. Every POST, PUT and DELETE answers with a receipt; a query that brings it back sees what was written.");
+    let api = OpenApiService::new(apis, "Refold", env!("CARGO_PKG_VERSION")).description(DESCRIPTION);
     let document = document::complete(&api.spec());
     let allowed = allowed::Allowed::by(&document);
     let parameters = parameters::Parameters::by(&document);

@@ -44,12 +44,26 @@ enum Ready {
     No(Json<Readiness>),
 }
 
+#[derive(ApiResponse)]
+enum Alive {
+    /// It is: `"ok"`
+    #[oai(status = 200)]
+    Yes(Json<String>),
+}
+
+#[derive(ApiResponse)]
+enum Metrics {
+    /// Figures in the text format of Prometheus
+    #[oai(status = 200)]
+    Figures(PlainText<String>),
+}
+
 #[OpenApi(tag = "Tag::Operations")]
 impl Operations {
     /// Is the process alive?
     #[oai(path = "/healthz", method = "get")]
-    async fn health(&self) -> Json<String> {
-        Json("ok".to_owned())
+    async fn health(&self) -> Alive {
+        Alive::Yes(Json("ok".to_owned()))
     }
 
     /// Can it do its work?
@@ -64,8 +78,8 @@ impl Operations {
 
     /// Figures for Prometheus
     #[oai(path = "/metrics", method = "get")]
-    async fn metrics(&self) -> PlainText<String> {
-        PlainText(telemetry::metrics(&self.0).await)
+    async fn metrics(&self) -> Metrics {
+        Metrics::Figures(PlainText(telemetry::metrics(&self.0).await))
     }
 }
 

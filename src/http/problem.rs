@@ -290,7 +290,20 @@ impl Statuses for Querying {
     ];
 }
 
-/// Queries for one thing.
+/// Queries for one thing that does not go away.
+#[derive(Debug)]
+pub struct Reading;
+
+impl Statuses for Reading {
+    const STATUSES: &'static [(u16, &'static str)] = &[
+        (400, "A parameter or header is wrong"),
+        (404, "There is no such thing"),
+        (500, "The broker lost a commit that a receipt names, or something is broken"),
+        (503, "The view is not there yet, or a receipt is not folded in time"),
+    ];
+}
+
+/// Queries for one thing that may be withdrawn.
 #[derive(Debug)]
 pub struct Finding;
 
@@ -310,7 +323,7 @@ pub struct Commanding;
 
 impl Statuses for Commanding {
     const STATUSES: &'static [(u16, &'static str)] = &[
-        (400, "The body is no JSON, or a header is wrong"),
+        (400, "The body is no JSON, or a parameter or header is wrong"),
         (408, "The body came too slowly"),
         (409, "It clashes with what is recorded"),
         (413, "The body is too large"),
@@ -327,7 +340,7 @@ pub struct Changing;
 
 impl Statuses for Changing {
     const STATUSES: &'static [(u16, &'static str)] = &[
-        (400, "The body is no JSON, or a header is wrong"),
+        (400, "The body is no JSON, or a parameter or header is wrong"),
         (404, "There is no such thing"),
         (408, "The body came too slowly"),
         (409, "Others were faster"),
@@ -336,6 +349,24 @@ impl Statuses for Changing {
         (413, "The body is too large"),
         (415, "The body is not application/json"),
         (422, "The body does not fit, or the Idempotency-Key was used for another command"),
+        (428, "If-Match is missing"),
+        (500, "The broker lost the command, or something is broken"),
+        (503, "Not recorded, or nobody knows yet: `type` says which"),
+    ];
+}
+
+/// Commands that end one thing, without a body.
+#[derive(Debug)]
+pub struct Ending;
+
+impl Statuses for Ending {
+    const STATUSES: &'static [(u16, &'static str)] = &[
+        (400, "A parameter or header is wrong"),
+        (404, "There is no such thing"),
+        (409, "Others were faster"),
+        (410, "It was withdrawn before"),
+        (412, "If-Match is not the present version"),
+        (422, "The Idempotency-Key was used for another command"),
         (428, "If-Match is missing"),
         (500, "The broker lost the command, or something is broken"),
         (503, "Not recorded, or nobody knows yet: `type` says which"),

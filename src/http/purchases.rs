@@ -15,6 +15,7 @@ use jiff::{Timestamp, ToSpan};
 use poem::Request;
 use poem_openapi::param::{Header, Path, Query as Parameter};
 use poem_openapi::payload::Json;
+use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 use refold_domain::purchases;
 use refold_domain::validation::FieldError;
@@ -23,13 +24,14 @@ use refold_projections::view::Query;
 use serde::Deserialize;
 use serde_json::Value;
 use std::sync::Arc;
-use uuid::Uuid;
+use uuid::{Uuid, uuid};
 
 /// The routes of the ice-cream purchases.
 pub struct Purchases(pub Arc<Service>);
 
 /// A purchase.
 #[derive(Debug, Object, Deserialize)]
+#[oai(example)]
 pub struct Purchase {
     /// The shop
     shop_id: Uuid,
@@ -99,6 +101,17 @@ enum OfShop {
         #[oai(header = "Link")]
         Option<String>,
     ),
+}
+
+impl Example for Purchase {
+    fn example() -> Self {
+        Self {
+            shop_id: uuid!("91e1a2db-9c1c-4b3e-9f0a-1c1e4e4d0001"),
+            purchase_id: uuid!("91e1a2db-9c1c-4b3e-9f0a-1c1e4e4d0002"),
+            timestamp: Typed(Timestamp::constant(1_769_846_400, 0)),
+            scoops: vec![Scoop { flavour: Flavour::Chocolate, quantity: 2, price: 200 }],
+        }
+    }
 }
 
 impl Parse for purchases::Purchase {

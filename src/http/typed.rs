@@ -41,8 +41,7 @@ impl Form for Timestamp {
     /// Without a `format`: `date-time` would forbid the blank and the missing offset that are taken.
     fn schema() -> MetaSchema {
         const PATTERN: &str = r"^([0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))|([0-9][0-9](0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)[T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3])(:?[0-5][0-9])?)?$";
-        let example = Some("2026-01-31T08:00:00Z".into());
-        MetaSchema { pattern: Some(PATTERN.into()), example, ..MetaSchema::new("string") }
+        MetaSchema { pattern: Some(PATTERN.into()), ..MetaSchema::new("string") }
     }
 }
 
@@ -60,8 +59,7 @@ impl Form for Date {
     }
 
     fn schema() -> MetaSchema {
-        let example = Some("2026-01-31".into());
-        MetaSchema { example, ..MetaSchema::new_with_format("string", "date") }
+        MetaSchema::new_with_format("string", "date")
     }
 }
 

@@ -1,7 +1,7 @@
 //! Every projection's view, whoever defined it, and how the projections are doing.
 
 use super::Tag;
-use super::problem::{Failure, Finding, Problem, Querying};
+use super::problem::{Failure, Problem, Querying, Reading};
 use super::reading::{page, wait_for_receipts};
 use super::typed::Typed;
 use crate::service::Service;
@@ -159,9 +159,9 @@ impl Views {
         limit: Parameter<Option<u32>>,
         /// Where to go on: `next` of the last page
         cursor: Parameter<Option<String>>,
-        /// Of rows: the first time wanted
+        /// The first time wanted, of rows
         from: Parameter<Option<Typed<Timestamp>>>,
-        /// Of rows: the first time not wanted any more
+        /// The first time not wanted any more, of rows
         until: Parameter<Option<Typed<Timestamp>>>,
         /// Waits until the commands of these receipts can be seen
         #[oai(name = "Refold-Receipt")]
@@ -169,7 +169,7 @@ impl Views {
         /// How long to wait for them: `wait=SECONDS`, 2 unless said, at most 30
         #[oai(name = "Prefer")]
         _prefer: Header<Option<String>>,
-    ) -> Result<View, Failure<Finding>> {
+    ) -> Result<View, Failure<Reading>> {
         let projection = self.projection(&name.0)?;
         let reached = wait_for_receipts(&self.0, request).await?;
         let query = Query {

@@ -108,6 +108,19 @@ async fn the_document_is_sound() {
         let statuses = operation["responses"].as_object().unwrap();
         assert!(statuses.keys().any(|status| status.starts_with('2')), "{path}");
         assert!(operation["summary"].is_string(), "{path}");
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        let headers = statuses.values().filter_map(|response| response["headers"].as_object()).flatten();
+        for explained in parameters.chain(statuses.values()).chain(headers.map(|(_, header)| header)) {
+            assert!(
+                explained["description"].as_str().is_some_and(|words| !words.is_empty()),
+                "{path}: {explained}"
+            );
+        }
+    }
+    for body in ["Food", "Introduction", "Purchase"] {
+        let example = &document["components"]["schemas"][body]["example"];
+        let path = format!("/{}s", body.to_lowercase());
+        server.client().post(path, example).send().await.is(201);
     }
     for wanted in [
         "post /foods",
