@@ -2,9 +2,10 @@
 
 use super::Tag;
 use super::body::{Body, Parse};
+use super::failure::{Changing, Commanding, Ending, Failure, Finding, Querying, Reading};
 use super::headers::{etag, if_match};
 use super::link::Link;
-use super::problem::{Changing, Commanding, Ending, Failure, Finding, Problem, Querying, Reading};
+use super::problem::Problem;
 use super::reading::{PAGE_MAX, page, wait_for_receipts};
 use super::recording::{Call, data};
 use super::typed::{Key, Typed};

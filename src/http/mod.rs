@@ -11,6 +11,7 @@ pub mod browser;
 pub mod connections;
 pub mod docs;
 pub mod document;
+pub mod failure;
 pub mod foods;
 pub mod headers;
 pub mod introductions;

@@ -2,7 +2,8 @@
 
 use super::Tag;
 use super::body::{Body, Parse};
-use super::problem::{Commanding, Failure, Problem, Querying};
+use super::failure::{Commanding, Failure, Querying};
+use super::problem::Problem;
 use super::reading::{page, wait_for_receipts};
 use super::recording::{Call, data};
 use super::typed::{Key, Typed};

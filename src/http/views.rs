@@ -1,7 +1,8 @@
 //! Every projection's view, whoever defined it, and how the projections are doing.
 
 use super::Tag;
-use super::problem::{Failure, Problem, Querying, Reading};
+use super::failure::{Failure, Querying, Reading};
+use super::problem::Problem;
 use super::reading::{page, wait_for_receipts};
 use super::typed::Typed;
 use crate::service::Service;
