@@ -10,7 +10,7 @@ use refold_domain::log::EventLog;
 use refold_projections::definition;
 use refold_projections::projector::check_position;
 use refold_projections::state::Skipped;
-use refold_projections::store::{Range, Space, SqliteStore, Store, Wanted};
+use refold_projections::store::{Limit, Range, Space, SqliteStore, Store, Wanted};
 use std::num::NonZeroU32;
 use std::ops::Bound;
 use std::process::ExitCode;
@@ -141,7 +141,7 @@ async fn skipped(store: &dyn Store, partition: u32) -> Result<Vec<Check>> {
         from: Bound::Unbounded,
         to: Bound::Unbounded,
         reverse: false,
-        limit: SKIPPED_SHOWN_MAX,
+        limit: Limit::entries(SKIPPED_SHOWN_MAX),
     };
     let scanned = store.scan(partition, all).await?;
     let check = |(_, entry): &(Vec<u8>, Vec<u8>)| {
