@@ -1,9 +1,13 @@
 //! A full disk, which only a connection of the test's own can be given.
 
+use super::reading::{entries, head};
+use super::writing::perform;
 use super::*;
-use crate::state::{Epoch, Mark, Seen};
-use crate::store::Limit;
+use crate::state::{Epoch, Head, Mark, Seen};
+use crate::store::{Limit, Space};
 use refold_domain::hash::Hash;
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use uuid::Uuid;
 
 fn head_at(offset: u64) -> Head {
