@@ -47,12 +47,12 @@ pub struct Commands {
 /// What is asked for, apart from the deciding.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// The key of the partition that the command goes to.
-    pub partition_key: String,
+    /// The key of the partition that the command goes to; `None` where any will do.
+    pub partition_key: Option<String>,
     /// The stream of the idempotency key, if the client sent one.
     pub idempotency: Option<String>,
-    /// The hash of the parsed command.
-    pub hash: Hash,
+    /// The hash of the parsed command; `None` where it has neither key nor stream to keep it under.
+    pub hash: Option<Hash>,
     /// The W3C trace context of the request.
     pub trace: Option<String>,
     /// The streams that the decision looks at.
@@ -162,7 +162,10 @@ impl Commands {
         decide: impl Fn(&Streams) -> Result<Decision, Rejection>,
     ) -> Result<Recorded, CommandError> {
         let deadline = Instant::now() + self.verdict_wait;
-        let partition = partition_of(&request.partition_key, self.progress.partitions());
+        let partition = match &request.partition_key {
+            Some(key) => partition_of(key, self.progress.partitions()),
+            None => self.writer.any_partition(),
+        };
         let mut end = (!rule::holds(Rule::RejectionsWaitForTheEnd)).then_some(0);
         let mut attempts = 0;
         loop {
@@ -221,7 +224,7 @@ impl Commands {
         if let Some(entry) =
             key.and_then(|key| streams.get(key)).filter(|_| rule::holds(Rule::RepeatsGetTheFirstAnswer))
         {
-            if entry.hash == Some(request.hash) {
+            if entry.hash == request.hash {
                 let origin = Origin::RepeatedKey;
                 return Ok(Step::Answer(self.recall(partition, entry, origin, deadline).await?));
             }
@@ -305,7 +308,7 @@ impl Commands {
                 .all(|guard| stream::partition(&guard.stream, self.progress.partitions()) == partition),
             "all guards of a command live in its partition"
         );
-        let hash = is_guarded.then_some(request.hash);
+        let hash = request.hash.filter(|_| is_guarded);
         let bytes = decision::encode(guards, hash, request.trace.as_deref(), &events);
         let append_deadline = Instant::now() + self.append_wait;
         let receipt = self.writer.append(partition, bytes, events.len(), append_deadline).await?;

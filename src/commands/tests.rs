@@ -100,9 +100,9 @@ impl World {
     /// Moves the stream one on from wherever it stands, under the key.
     async fn execute(&self) -> Result<Recorded, CommandError> {
         let request = Request {
-            partition_key: "7".into(),
+            partition_key: Some("7".into()),
             idempotency: Some(KEY.into()),
-            hash: Hash::of(b"mine"),
+            hash: Some(Hash::of(b"mine")),
             trace: None,
             streams: vec![STREAM.into()],
         };

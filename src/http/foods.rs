@@ -106,8 +106,7 @@ impl Foods {
         _key: Header<Option<Typed<Key>>>,
     ) -> Result<Observed, Failure<Commanding>> {
         let call = Call::of(request, "POST /foods")?;
-        let partition_key = call.new_id().to_string();
-        let request = call.request(partition_key, &food, Vec::new());
+        let request = call.fact(&food);
         let decide = |_: &_| Ok(Decision::Record { guards: Vec::new(), events: vec![food.observed()] });
         let recorded = self.0.commands.execute(&request, decide).await?;
         Ok(Observed::Created(Json(shown(&recorded)?), recorded.receipt.to_string()))

@@ -42,6 +42,16 @@ impl Call {
         }
     }
 
+    /// The request to record a fact, which rests on nothing: with a key it goes where the key says, without one anywhere.
+    pub fn fact(self, command: &impl Serialize) -> commands::Request {
+        if self.key.is_some() {
+            let partition_key = self.new_id().to_string();
+            return self.request(partition_key, command, Vec::new());
+        }
+        let Self { trace, .. } = self;
+        commands::Request { partition_key: None, idempotency: None, hash: None, trace, streams: Vec::new() }
+    }
+
     /// The request to execute `command` in the partition of `partition_key`, after a look at `streams`.
     pub fn request(
         self,
@@ -52,9 +62,9 @@ impl Call {
         let stream = |key: &String| stream::idempotency(ANYBODY, &self.route, &partition_key, key);
         commands::Request {
             idempotency: self.key.as_ref().map(stream),
-            hash: Hash::of_command(command),
+            hash: Some(Hash::of_command(command)),
             trace: self.trace,
-            partition_key,
+            partition_key: Some(partition_key),
             streams,
         }
     }

@@ -82,9 +82,9 @@ impl Intent {
 
     pub(super) fn request(&self, trace: String) -> Request {
         Request {
-            partition_key: self.partition_key.clone(),
+            partition_key: Some(self.partition_key.clone()),
             idempotency: self.idempotency.clone(),
-            hash: self.command.hash(),
+            hash: Some(self.command.hash()),
             trace: Some(trace),
             streams: self.command.streams(),
         }

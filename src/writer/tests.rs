@@ -54,3 +54,14 @@ async fn a_log_that_refuses_is_a_problem_until_it_takes_appends_again() {
     assert!(barrier.commands.iter().all(|command| command.guards.is_empty() && command.events.is_empty()));
     writer.close().await;
 }
+
+#[tokio::test]
+async fn commands_that_may_go_anywhere_fill_commits_and_spread() {
+    let dir = tempdir().unwrap();
+    let log: Arc<dyn EventLog> = Arc::new(EmbeddedLog::open(dir.path(), 3).unwrap());
+    let writer = Writer::start(&log, Uuid::now_v7(), 3, 10);
+    let run = || (0..RUN_COMMANDS).map(|_| writer.any_partition()).collect::<Vec<_>>();
+    for expected in [0, 1, 2, 0] {
+        assert!(run().iter().all(|partition| *partition == expected));
+    }
+}
