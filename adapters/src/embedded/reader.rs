@@ -16,7 +16,7 @@ use tokio::task::{consume_budget, spawn_blocking};
 pub(super) const CHUNK_RECORDS_MAX: usize = 1024;
 
 /// The size in bytes at which what is read at once takes no further record.
-pub(super) const CHUNK_BYTES_MAX: usize = 2 * 1024 * 1024;
+pub(super) const CHUNK_BYTES_MAX: usize = 1024 * 1024;
 
 /// The same for what is read first from the file: many want no more than the record that they ask for. Each further
 /// chunk may be twice as large, so that whoever reads on is soon as fast.

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 /// How many records one batch takes at most.
 const BATCH_RECORDS_MAX: usize = 4_096;
 /// How many bytes of records one batch takes before it takes no more.
-const BATCH_BYTES_MAX: usize = 4 << 20;
+const BATCH_BYTES_MAX: usize = 512 << 10;
 /// How long the log may take to hand out a record that it says it holds.
 const FIRST_RECORD_WAIT: Duration = Duration::from_secs(10);
 
