@@ -2,7 +2,8 @@
 //!
 //! A command's journey starts here and ends here. In reading order:
 //! [`validation`] turns a request body into a command or names every bad field;
-//! [`introductions`], [`foods`] and [`purchases`] each make a [`decision`], purely: which events a command causes;
+//! [`introductions`], [`foods`], [`purchases`], [`detections`] and [`pictures`] each make a [`decision`], purely: which
+//! events a command causes;
 //! [`schema`] says what each event looks like, and reads it back;
 //! [`commit`] is the record that carries commands to the log, and [`stream`] names what its guards protect;
 //! [`log`] is the contract every broker has to keep;
@@ -12,12 +13,14 @@
 
 pub mod commit;
 pub mod decision;
+pub mod detections;
 pub mod foods;
 pub mod hash;
 pub mod introductions;
 pub mod log;
 pub mod metric;
 pub mod nearest;
+pub mod pictures;
 pub mod purchases;
 pub mod receipt;
 pub mod rule;

@@ -1,6 +1,6 @@
 //! What each event type looks like: the fields that definitions may name, and how its data is read back.
 
-use crate::{foods, introductions, purchases, time};
+use crate::{detections, foods, introductions, pictures, purchases, time};
 use jiff::Timestamp;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -14,6 +14,8 @@ pub const EVENT_TYPES: &[&EventType] = &[
     &introductions::WITHDRAWN,
     &foods::OBSERVED,
     &purchases::RECORDED,
+    &detections::DETECTED,
+    &pictures::REGISTERED,
 ];
 
 /// A type of event.
@@ -247,6 +249,7 @@ impl<'de> DeserializeSeed<'de> for &Field {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commit::Event;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -313,6 +316,21 @@ mod tests {
         let newer = Unreadable::Newer { kind: "sample.taken", v: 3, known: 2 };
         assert_eq!(SAMPLE.current(3, &data).unwrap_err(), newer);
         assert!(matches!(SAMPLE.current(0, &data), Err(Unreadable::Malformed(_))));
+    }
+
+    #[test]
+    fn what_is_on_logs_can_be_read_for_ever() {
+        let golden = include_str!("../golden/events.ndjson");
+        for kind in EVENT_TYPES {
+            assert!(golden.contains(&format!(r#""type":"{}""#, kind.name)), "{} is missing", kind.name);
+        }
+        for line in golden.lines() {
+            let event: Event<'_> = serde_json::from_str(line).unwrap();
+            let kind = find(&event.kind).unwrap();
+            assert_eq!(event.key.is_some(), kind.has_key, "{line}");
+            let current = kind.current(event.v, event.data).unwrap();
+            assert_eq!(kind.read(&current).map(|values| values.len()), Ok(kind.fields.len()), "{line}");
+        }
     }
 
     #[test]

@@ -97,6 +97,22 @@ impl<'a> Form<'a> {
         items.iter().enumerate().map(&mut read_item).collect()
     }
 
+    /// The name under which a field with two names is given; the first where it is given under neither. Under both is
+    /// an error, for they may differ.
+    pub fn either(&mut self, first: &'static str, second: &'static str) -> &'static str {
+        self.known.extend([first, second]);
+        let has = |name: &str| self.object.is_some_and(|object| object.contains_key(name));
+        match (has(first), has(second)) {
+            (true, true) => {
+                let reason = format!("is given as {first}, too; one of the two is enough");
+                self.check::<()>(second, Err(reason));
+                first
+            }
+            (false, true) => second,
+            (_, false) => first,
+        }
+    }
+
     /// Ends the reading: `made`, or everything that is wrong, unknown fields among it.
     ///
     /// # Errors
@@ -121,7 +137,9 @@ impl<'a> Form<'a> {
     }
 
     fn take(&mut self, name: &'static str) -> Option<&'a Value> {
-        self.known.push(name);
+        if !self.known.contains(&name) {
+            self.known.push(name);
+        }
         self.object?.get(name)
     }
 
@@ -225,6 +243,23 @@ mod tests {
         let expected: Vec<_> =
             ["name", "count", "id", "parts"].map(|field| (field.to_owned(), "is missing".to_owned())).into();
         assert_eq!(errors(&json!({})), expected);
+    }
+
+    #[test]
+    fn a_field_with_two_names_is_taken_under_one() {
+        let read = |body: &Value| {
+            let mut form = Form::new(body);
+            let name = form.either("size", "Size");
+            let size = form.integer(name, &(1..=9));
+            form.finish(size)
+                .map_err(|errors| errors.into_iter().map(|error| error.field).collect::<Vec<_>>())
+        };
+        assert_eq!((read(&json!({"size": 1})), read(&json!({"Size": 2}))), (Ok(1), Ok(2)));
+        let wrong = |field: &str| Err(vec![field.to_owned()]);
+        assert_eq!(read(&json!({})), wrong("size"));
+        assert_eq!(read(&json!({"size": 1, "Size": 1})), wrong("Size"));
+        assert_eq!(read(&json!({"Size": 0})), wrong("Size"));
+        assert_eq!(read(&json!([])), wrong(""));
     }
 
     #[test]
