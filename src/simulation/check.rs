@@ -78,7 +78,7 @@ fn could_be_told(model: &Model, asked: &Asked) -> bool {
 
 fn is_right(partition: &Partition, command: &Wanted, rejection: &Rejection) -> bool {
     match command {
-        Wanted::Food(_) => false,
+        Wanted::Food(_) | Wanted::Detection(_) => false,
         Wanted::Purchase(purchase) => {
             let recorded = partition.stream(&purchase.stream());
             matches!(rejection, Rejection::Conflict(_))

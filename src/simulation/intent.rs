@@ -5,6 +5,7 @@ use anyhow::Context;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use refold_domain::decision::{Decision, Expected, Rejection};
+use refold_domain::detections::Detection;
 use refold_domain::foods::Food;
 use refold_domain::hash::Hash;
 use refold_domain::introductions::{self, Introduction};
@@ -28,6 +29,7 @@ pub(super) struct Intent {
 #[derive(Debug, Clone)]
 pub(super) enum Command {
     Food(Food),
+    Detection(Detection),
     Purchase(Purchase),
     Introduction(String, introductions::Command),
 }
@@ -38,7 +40,11 @@ impl Intent {
         let key = rng.random_bool(0.6).then(|| format!("k{}", rng.random_range(0..KEYS)));
         let named = key.clone().unwrap_or_else(|| unique.to_owned());
         match rng.random_range(0..10) {
-            0..3 => Self::new(Command::Food(food(rng)), "POST /foods", &format!("food {named}"), key),
+            0..2 => Self::new(Command::Food(food(rng)), "POST /foods", &format!("food {named}"), key),
+            2 => {
+                let command = Command::Detection(detection(rng));
+                Self::new(command, "POST /detections", &format!("detection {named}"), key)
+            }
             3..5 => {
                 let purchase = purchase(rng);
                 let partition_key = purchase.key();
@@ -95,6 +101,7 @@ impl Command {
     pub(super) fn hash(&self) -> Hash {
         match self {
             Self::Food(food) => Hash::of_command(food),
+            Self::Detection(detection) => Hash::of_command(detection),
             Self::Purchase(purchase) => Hash::of_command(purchase),
             Self::Introduction(_, command) => Hash::of_command(command),
         }
@@ -102,7 +109,7 @@ impl Command {
 
     fn streams(&self) -> Vec<String> {
         match self {
-            Self::Food(_) => Vec::new(),
+            Self::Food(_) | Self::Detection(_) => Vec::new(),
             Self::Purchase(purchase) => vec![purchase.stream()],
             Self::Introduction(id, _) => vec![introductions::stream(id)],
         }
@@ -112,6 +119,9 @@ impl Command {
     pub(super) fn decide(&self, streams: &Streams) -> Result<Decision, Rejection> {
         match self {
             Self::Food(food) => Ok(Decision::Record { guards: Vec::new(), events: vec![food.observed()] }),
+            Self::Detection(detection) => {
+                Ok(Decision::Record { guards: Vec::new(), events: vec![detection.detected()] })
+            }
             Self::Purchase(purchase) => {
                 purchase.decide(streams.get(&purchase.stream()).and_then(|entry| entry.hash))
             }
@@ -127,6 +137,12 @@ impl Command {
 
 fn food(rng: &mut SmallRng) -> Food {
     Food { food: format!("food {}", rng.random_range(0..THINGS)) }
+}
+
+fn detection(rng: &mut SmallRng) -> Detection {
+    let category = if rng.random_bool(0.4) { "SUV" } else { "SUV, Wagon" };
+    let make = format!("make {}", rng.random_range(0..THINGS));
+    Detection { year: 2020, make, model: "Q3".into(), category: category.into() }
 }
 
 fn purchase(rng: &mut SmallRng) -> Purchase {

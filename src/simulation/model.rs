@@ -118,21 +118,24 @@ impl Model {
         });
         let events = passed.flat_map(|command| &command.events);
         match name {
-            "food_counts" => counts(events),
+            "food_counts" => counts(events, "food.observed", "food"),
             "introductions" => latest(events),
             "introduction_history" => rows(events, "introduction."),
             "purchases_by_day" => rows(events, "purchase."),
+            "detections" => rows(events, "vehicle."),
+            "suspicious_vehicles" => rows(events.filter(|event| event.data["category"] == "SUV"), "vehicle."),
+            "vehicles_per_make" => counts(events, "vehicle.detected", "make"),
             other => panic!("the model does not know {other}"),
         }
     }
 }
 
-fn counts<'e>(events: impl Iterator<Item = &'e Event>) -> Vec<Json> {
+fn counts<'e>(events: impl Iterator<Item = &'e Event>, kind: &str, field: &str) -> Vec<Json> {
     let mut counts = BTreeMap::<&str, u64>::new();
-    for event in events.filter(|event| event.kind == "food.observed") {
-        *counts.entry(event.data["food"].as_str().expect("a food")).or_default() += 1;
+    for event in events.filter(|event| event.kind == kind) {
+        *counts.entry(event.data[field].as_str().expect("a text")).or_default() += 1;
     }
-    counts.into_iter().map(|(food, count)| json!({"food": food, "count": count})).collect()
+    counts.into_iter().map(|(text, count)| json!({field: text, "count": count})).collect()
 }
 
 fn latest<'e>(events: impl Iterator<Item = &'e Event>) -> Vec<Json> {

@@ -78,7 +78,15 @@ async fn projections_tell_where_they_are() {
     client.get("/aggregated").after(receipt).send().await.is(200);
     let standing = client.get("/projections").send().await.is(200).json();
     let names: Vec<_> = standing.as_array().unwrap().iter().map(|one| one["name"].clone()).collect();
-    let expected = ["food_counts", "introduction_history", "introductions", "purchases_by_day"];
+    let expected = [
+        "detections",
+        "food_counts",
+        "introduction_history",
+        "introductions",
+        "purchases_by_day",
+        "suspicious_vehicles",
+        "vehicles_per_make",
+    ];
     assert_eq!(json!(names), json!(expected));
     for one in standing.as_array().unwrap() {
         assert_eq!((&one["state"], &one["generation"]), (&json!("live"), &json!(1)));

@@ -11,7 +11,8 @@ pub(super) struct Required {
 }
 
 /// Whatever a directory says, these stay as they are, but for title, description and comments.
-pub(super) const REQUIRED: [Required; 4] = [
+pub(super) const REQUIRED: [Required; 6] = [
+    Required { name: "detections", route: "GET /detections", meaning: "on vehicle.detected: rows" },
     Required { name: "food_counts", route: "GET /aggregated", meaning: "on food.observed: counts by food" },
     Required {
         name: "introduction_history",
@@ -27,6 +28,11 @@ pub(super) const REQUIRED: [Required; 4] = [
         name: "purchases_by_day",
         route: "GET /purchases/{shop_id}",
         meaning: "on purchase.recorded: rows by shop_id, ordered by timestamp",
+    },
+    Required {
+        name: "vehicles_per_make",
+        route: "GET /stats",
+        meaning: "on vehicle.detected: counts by make",
     },
 ];
 
