@@ -40,7 +40,11 @@ pub fn complete(written: &str) -> String {
         parameters.insert(1, fields());
     }
     for name in names {
-        document["components"]["schemas"][name]["additionalProperties"] = json!(false);
+        let schema = &mut document["components"]["schemas"][name];
+        // A choice between objects has no properties of its own.
+        if schema["type"] == "object" && schema["oneOf"].is_null() {
+            schema["additionalProperties"] = json!(false);
+        }
     }
     document.to_string()
 }
@@ -95,10 +99,9 @@ fn reach(document: &Value, part: &Value, names: &mut Vec<String>) {
             let Some(name) = text.strip_prefix("#/components/schemas/") else {
                 return;
             };
-            let schema = &document["components"]["schemas"][name];
-            if schema["type"] == "object" && !names.iter().any(|known| known == name) {
+            if !names.iter().any(|known| known == name) {
                 names.push(name.to_owned());
-                reach(document, schema, names);
+                reach(document, &document["components"]["schemas"][name], names);
             }
         }
         _ => {}
@@ -120,19 +123,25 @@ mod tests {
     fn what_bodies_are_made_of_is_closed() {
         let written = json!({
             "paths": {"/a": {"post": {
-                "requestBody": {"content": {"j": {"schema": {"$ref": "#/components/schemas/A"}}}},
+                "requestBody": {"content": {"j": {"schema": {"$ref": "#/components/schemas/AorD"}}}},
                 "responses": {"200": {"schema": {"$ref": "#/components/schemas/C"}}},
             }, "get": {}}},
             "components": {"schemas": {
                 "A": {"type": "object", "properties": {"b": {"items": {"$ref": "#/components/schemas/B"}}}},
                 "B": {"type": "object", "properties": {"a": {"$ref": "#/components/schemas/A"}}},
                 "C": {"type": "object"},
+                "AorD": {"type": "object", "oneOf": [{"$ref": "#/components/schemas/A"}, {"$ref": "#/components/schemas/D"}]},
+                "D": {"type": "object"},
             }},
         });
         let document: Value = serde_json::from_str(&complete(&written.to_string())).unwrap();
         let closed =
             |name: &str| document["components"]["schemas"][name].get("additionalProperties").cloned();
-        assert_eq!((closed("A"), closed("B"), closed("C")), (Some(json!(false)), Some(json!(false)), None));
+        assert_eq!(
+            (closed("A"), closed("B"), closed("D")),
+            (Some(json!(false)), Some(json!(false)), Some(json!(false)))
+        );
+        assert_eq!((closed("AorD"), closed("C")), (None, None));
     }
 
     #[test]

@@ -3,31 +3,23 @@
 use super::Tag;
 use super::body::{Body, Parse};
 use super::failure::{Commanding, Failure, Querying};
-use super::problem::Problem;
+use super::frequent::Counted;
 use super::reading::wait_for_receipts;
-use super::recording::{Call, data};
+use super::recording::{Fact, record_fact};
 use super::typed::{Key, Typed};
-use crate::commands::Recorded;
 use crate::service::Service;
-use anyhow::Context;
 use poem::Request;
 use poem_openapi::param::{Header, Query as Parameter};
 use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
-use refold_domain::decision::Decision;
 use refold_domain::foods;
 use refold_domain::validation::FieldError;
-use serde::Deserialize;
 use serde_json::Value;
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-/// How many different foods `/aggregated` answers at most, and unless told otherwise.
-const FOODS_MAX: u32 = 100_000;
-/// Where all of them are, page by page.
-const ALL: &str = "</views/food_counts>; rel=\"collection\"";
+/// The view that foods are counted in.
+const FOODS: Counted = Counted { view: "food_counts", by: "food" };
 
 /// The routes of the food counts.
 pub struct Foods(pub Arc<Service>);
@@ -51,7 +43,7 @@ struct RecordedFood {
 }
 
 /// How often a food was eaten.
-#[derive(Debug, Object, Deserialize)]
+#[derive(Debug, Object)]
 struct FoodCount {
     /// What it was
     food: String,
@@ -105,11 +97,9 @@ impl Foods {
         #[oai(name = "Idempotency-Key")]
         _key: Header<Option<Typed<Key>>>,
     ) -> Result<Observed, Failure<Commanding>> {
-        let call = Call::of(request, "POST /foods")?;
-        let request = call.fact(&food);
-        let decide = |_: &_| Ok(Decision::Record { guards: Vec::new(), events: vec![food.observed()] });
-        let recorded = self.0.commands.execute(&request, decide).await?;
-        Ok(Observed::Created(Json(shown(&recorded)?), recorded.receipt.to_string()))
+        let recorded = record_fact(&self.0, request, "POST /foods", &food, || food.observed()).await?;
+        let Fact { id, data: foods::Food { food }, receipt } = recorded;
+        Ok(Observed::Created(Json(RecordedFood { id, food }), receipt))
     }
 
     /// The foods and how often each was eaten
@@ -132,45 +122,8 @@ impl Foods {
         _prefer: Header<Option<String>>,
     ) -> Result<Aggregated, Failure<Querying>> {
         let reached = wait_for_receipts(&self.0, request).await?;
-        let mut most = MostFrequent::new(limit.0.unwrap_or(FOODS_MAX));
-        let position = self.0.every("food_counts", reached, |row| most.add(row)).await?;
-        let all = most.is_cut.then(|| ALL.to_owned());
-        Ok(Aggregated::Counts(Json(most.in_order()), position.to_string(), all))
+        let most = FOODS.most_frequent(&self.0, limit.0, reached).await?;
+        let foods = most.counts.into_iter().map(|(food, count)| FoodCount { food, count }).collect();
+        Ok(Aggregated::Counts(Json(foods), most.position.to_string(), most.all))
     }
-}
-
-/// The most frequent of all foods that are added, and no more of them than were asked for.
-struct MostFrequent {
-    limit: usize,
-    /// The least frequent one is on top.
-    foods: BinaryHeap<(Reverse<u64>, String)>,
-    is_cut: bool,
-}
-
-impl MostFrequent {
-    fn new(limit: u32) -> Self {
-        Self { limit: limit as usize, foods: BinaryHeap::new(), is_cut: false }
-    }
-
-    fn add(&mut self, row: Value) -> anyhow::Result<()> {
-        let FoodCount { food, count } =
-            serde_json::from_value(row).context("a row of the view food_counts")?;
-        self.foods.push((Reverse(count), food));
-        if self.foods.len() > self.limit {
-            self.foods.pop();
-            self.is_cut = true;
-        }
-        Ok(())
-    }
-
-    fn in_order(self) -> Vec<FoodCount> {
-        let foods = self.foods.into_sorted_vec().into_iter();
-        foods.map(|(Reverse(count), food)| FoodCount { food, count }).collect()
-    }
-}
-
-fn shown(recorded: &Recorded) -> Result<RecordedFood, Problem> {
-    let foods::Food { food } = data(recorded)?;
-    let id = recorded.events.first().map(|event| event.id.to_string()).unwrap_or_default();
-    Ok(RecordedFood { id, food })
 }

@@ -9,10 +9,12 @@ pub mod allowed;
 pub mod body;
 pub mod browser;
 pub mod connections;
+pub mod detections;
 pub mod docs;
 pub mod document;
 pub mod failure;
 pub mod foods;
+pub mod frequent;
 pub mod headers;
 pub mod introductions;
 pub mod link;
@@ -20,6 +22,7 @@ pub mod measure;
 pub mod operations;
 pub mod page;
 pub mod parameters;
+pub mod pictures;
 pub mod problem;
 pub mod purchases;
 pub mod reading;
@@ -44,6 +47,10 @@ pub enum Tag {
     Foods,
     /// Ice cream was bought.
     Purchases,
+    /// Vehicles were detected.
+    Detections,
+    /// Pictures were weighed and registered.
+    Pictures,
     /// Every projection's view, whoever defined it.
     Views,
     /// How the service is doing.
@@ -66,6 +73,8 @@ pub fn routes(service: &Arc<Service>, limits: settings::Http) -> impl Endpoint +
         foods::Foods(Arc::clone(service)),
         purchases::Purchases(Arc::clone(service)),
         introductions::Introductions(Arc::clone(service)),
+        detections::Detections(Arc::clone(service)),
+        pictures::Pictures(Arc::clone(service)),
         views::Views(Arc::clone(service)),
         operations::Operations(Arc::clone(service)),
     );

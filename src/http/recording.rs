@@ -3,8 +3,10 @@
 use super::headers::{idempotency_key, traceparent};
 use super::problem::Problem;
 use crate::commands::{self, Recorded};
+use crate::service::Service;
 use anyhow::{Context, anyhow};
 use poem::Request;
+use refold_domain::decision::{Decision, NewEvent};
 use refold_domain::hash::{Hash, canonical};
 use refold_domain::stream;
 use serde::Serialize;
@@ -68,6 +70,35 @@ impl Call {
             streams,
         }
     }
+}
+
+/// A fact that is on the log.
+#[derive(Debug)]
+pub struct Fact<T> {
+    /// The id of its event.
+    pub id: String,
+    /// What it says.
+    pub data: T,
+    /// The receipt of the command.
+    pub receipt: String,
+}
+
+/// Records a fact that `route` was called with, about which there is nothing to decide, as the event that it makes.
+///
+/// # Errors
+/// Where a header cannot be read, or the fact was not recorded.
+pub async fn record_fact<T: Serialize + DeserializeOwned>(
+    service: &Service,
+    request: &Request,
+    route: &str,
+    fact: &T,
+    event: impl Fn() -> NewEvent,
+) -> Result<Fact<T>, Problem> {
+    let request = Call::of(request, route)?.fact(fact);
+    let decide = |_: &_| Ok(Decision::Record { guards: Vec::new(), events: vec![event()] });
+    let recorded = service.commands.execute(&request, decide).await?;
+    let id = recorded.events.first().map(|event| event.id.to_string()).unwrap_or_default();
+    Ok(Fact { id, data: data(&recorded)?, receipt: recorded.receipt.to_string() })
 }
 
 /// The data of the only event of a command.

@@ -1,8 +1,10 @@
 //! Bad input: answered 4xx with a sentence that helps, and nothing is recorded.
 
 use crate::client::{Answer, Call, Client};
+use crate::detections;
 use crate::foods::observe;
 use crate::introductions::ada;
+use crate::pictures;
 use crate::purchases::{SHOP, example};
 use crate::raw::{Raw, exchange, status};
 use crate::server::Server;
@@ -28,6 +30,7 @@ impl Target {
         observe(&client, "pie").send().await.is(201);
         client.post("/purchases", &example()).send().await.is(201);
         client.post("/introductions", &ada()).key("ada").send().await.is(201);
+        client.post("/detections", &detections::example()).send().await.is(201);
         let positions = positions(&client).await;
         Self { server, client, positions }
     }
@@ -63,6 +66,8 @@ async fn commands(target: &Target) -> Vec<Call> {
         observe(client, "pie"),
         client.post("/purchases", &example()),
         client.post("/introductions", &ada()),
+        client.post("/detections", &detections::example()),
+        client.post("/pictures", &pictures::example()),
         change,
     ]
 }
@@ -154,6 +159,16 @@ async fn what_is_json_but_does_not_fit() {
         purchase = purchase.replace(&old, &format!("\"{field}\":{value}"));
         refused(target.client.post("/purchases", &Value::Null).bytes(purchase), field).await;
     }
+    for (path, good, field, value) in fields_of_facts(&numbers) {
+        let mut body = good.to_string();
+        let old = format!("\"{field}\":{}", good[field]);
+        assert!(body.contains(&old), "{old}");
+        body = body.replace(&old, &format!("\"{field}\":{value}"));
+        refused(target.client.post(path, &Value::Null).bytes(body), field).await;
+    }
+    let mut both = detections::example();
+    both["year"] = both["Year"].clone();
+    refused(target.client.post("/detections", &both), "Year").await;
     target.unharmed().await;
 }
 
@@ -182,6 +197,24 @@ fn fields_of_a_purchase<'n>(numbers: &[&'n str]) -> Vec<(&'static str, &'n str)>
     ];
     wrong.extend(numbers.iter().map(|number| ("quantity", *number)));
     wrong.extend(numbers.iter().map(|number| ("price", *number)));
+    wrong
+}
+
+/// A path, a body that it takes, one of its fields, and a value that is none of it.
+fn fields_of_facts<'n>(numbers: &[&'n str]) -> Vec<(&'static str, Value, &'static str, &'n str)> {
+    let (detection, picture) = (detections::example(), pictures::example());
+    let mut wrong = Vec::new();
+    for field in ["Make", "Model", "Category"] {
+        let values = ["null", "1", "[]", "\"\"", "\"a\\u001fb\""];
+        wrong.extend(values.map(|value| ("/detections", detection.clone(), field, value)));
+    }
+    for value in ["null", "\"2011\"", "1885", "2101", "2011.5"].iter().chain(numbers) {
+        wrong.push(("/detections", detection.clone(), "Year", value));
+    }
+    for value in ["null", "\"1778\"", "1000000001", "[1778]"].iter().chain(numbers) {
+        wrong.push(("/pictures", picture.clone(), "weight", value));
+    }
+    wrong.extend(["243626", "\"\"", "{}"].map(|value| ("/pictures", picture.clone(), "picture_id", value)));
     wrong
 }
 
@@ -299,6 +332,8 @@ async fn receipts_that_are_none() {
         "/views/food_counts",
         "/views",
         "/projections",
+        "/detections",
+        "/stats",
     ];
     for path in paths.into_iter().chain([format!("/purchases/{SHOP}").as_str()]) {
         for receipt in &receipts {
@@ -331,9 +366,14 @@ async fn parameters_that_cannot_be_read() {
     let target = Target::start().await;
     let shop = format!("/purchases/{SHOP}");
     let mut bad: Vec<String> = Vec::new();
-    for list in
-        ["/introductions", &shop, "/views/introductions", "/views/purchases_by_day", "/views/food_counts"]
-    {
+    for list in [
+        "/introductions",
+        &shop,
+        "/detections",
+        "/views/introductions",
+        "/views/purchases_by_day",
+        "/views/food_counts",
+    ] {
         let odd =
             ["limit=0", "limit=1001", "limit=-1", "limit=x", "limit=", "limit=99999999999", "limit=1.5"];
         bad.extend(odd.map(|odd| format!("{list}?{odd}")));
@@ -383,6 +423,9 @@ async fn a_bad_parameter_is_named_and_told_what_it_must_be() {
         ("/aggregated?limit=100001", "limit", "must be a whole number from 1 to 100000"),
         ("/introductions?cursor=x", "cursor", "leave it out to start from the beginning"),
         ("/views/purchases_by_day?from=noon", "from", "must be a time such as 2026-01-31T08:00:00Z"),
+        ("/detections?skip=10001", "skip", "must be a whole number from 0 to 10000"),
+        ("/detections?skip=-1", "skip", "must be a whole number from 0 to 10000"),
+        ("/stats?limit=0", "limit", "must be a whole number from 1 to 100000"),
         ("/views/food_counts?until=2021-12-28%2000:00:00", "until", "only for a view of rows"),
         ("/views/introductions?id=1", "id", "known: key"),
         (day.as_str(), "date", "must be a day such as 2026-01-31"),
@@ -405,6 +448,7 @@ async fn slips_in_names_of_parameters_are_told() {
     let shop = format!("/purchases/{SHOP}?dat=2021-12-28");
     for (path, name, told) in [
         ("/aggregated?limt=1", "limt", "did you mean \"limit\"?"),
+        ("/stats?skip=1", "skip", "unknown parameter"),
         ("/introductions?Limit=1", "Limit", "did you mean \"limit\"?"),
         ("/introductions/x?limit=1", "limit", "unknown parameter"),
         ("/introductions/x/history?curser=1", "curser", "did you mean \"cursor\"?"),
@@ -491,7 +535,17 @@ async fn paths_and_methods_that_are_none() {
         Method::CONNECT,
         Method::from_bytes(b"BREW").unwrap(),
     ];
-    for path in ["/foods", "/purchases", "/introductions", "/aggregated", "/healthz", "/metrics"] {
+    for path in [
+        "/foods",
+        "/purchases",
+        "/introductions",
+        "/detections",
+        "/pictures",
+        "/stats",
+        "/aggregated",
+        "/healthz",
+        "/metrics",
+    ] {
         for method in &methods[..4] {
             let answer = target.client.call(method.clone(), path).send().await;
             answer.problem(405, "method");

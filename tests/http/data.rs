@@ -6,14 +6,18 @@ use rand::seq::SliceRandom;
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// Each food and how often it must be counted, the most frequent first.
-pub(crate) fn foods() -> Vec<(String, u64)> {
+fn read(file: &str) -> String {
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
     let dir = std::env::var_os("REFOLD_TEST_DATA").map_or(sample, Into::into);
-    let path = dir.join("foods.csv");
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let path = dir.join(file);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Each food and how often it must be counted, the most frequent first.
+pub(crate) fn foods() -> Vec<(String, u64)> {
+    let text = read("foods.csv");
     let mut lines = text.lines();
-    assert_eq!(lines.next(), Some("food,count"), "{}", path.display());
+    assert_eq!(lines.next(), Some("food,count"));
     let mut foods: Vec<(String, u64)> = lines.map(food).collect();
     foods.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     foods
@@ -38,6 +42,11 @@ pub(crate) fn observations() -> Vec<String> {
 /// What `/aggregated` must answer for these counts.
 pub(crate) fn aggregated(foods: &[(String, u64)]) -> Value {
     foods.iter().map(|(food, count)| json!({"food": food, "count": count})).collect()
+}
+
+/// Each detection as its producer sends it.
+pub(crate) fn detections() -> Vec<Value> {
+    read("detections.ndjson").lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 
 /// A directory with one definition.
-fn define(server: &mut Server, name: &str, text: &str) -> PathBuf {
+pub(crate) fn define(server: &mut Server, name: &str, text: &str) -> PathBuf {
     let dir = server.home().join("definitions");
     fs::create_dir_all(&dir).unwrap();
     let file = dir.join(format!("{name}.toml"));

@@ -2,6 +2,7 @@
 
 use crate::client::{Answer, Call, Client};
 use crate::data;
+use crate::detections;
 use crate::foods::{newest, observe, send_all};
 use crate::introductions::saying;
 use crate::operations::total;
@@ -30,6 +31,7 @@ const DAYS: usize = 20;
 enum Job {
     Eat(String),
     Buy,
+    See(Value),
     /// Introduces somebody, then perhaps revises, then perhaps withdraws: so many commands.
     Live(u8),
 }
@@ -94,8 +96,10 @@ fn number<T: std::str::FromStr<Err: std::fmt::Debug>>(variable: &str, default: T
 
 fn jobs(count: usize) -> Vec<Job> {
     let mut foods = data::observations().into_iter().cycle();
+    let mut vehicles = data::detections().into_iter().cycle();
     let job = |number| match number % 25 {
         0 | 8 | 16 => Job::Buy,
+        2 | 10 | 18 => Job::See(vehicles.next().unwrap()),
         4 | 12 => Job::Live(u8::try_from(number % 3).unwrap() + 1),
         _ => Job::Eat(foods.next().unwrap()),
     };
@@ -115,6 +119,9 @@ async fn perform(client: &Client, number: usize, job: &Job, journal: &Journal) {
         Job::Eat(food) => {
             journal.begin(food);
             journal.send(observe(client, food).key(format!("food {number}"))).await.is(201);
+        }
+        Job::See(vehicle) => {
+            journal.send(client.post("/detections", vehicle).key(format!("vehicle {number}"))).await.is(201);
         }
         Job::Buy => {
             let answer = journal.send(client.post("/purchases", &bought(number))).await;
@@ -186,6 +193,9 @@ async fn everything_is_exact(client: &Client, jobs: &[Job], journal: &Journal) {
     }
     let counted = client.get("/aggregated").send().await.is(200).json();
     assert_eq!(counts(&counted), foods);
+    let seen =
+        jobs.iter().filter_map(|job| if let Job::See(vehicle) = job { Some(vehicle.clone()) } else { None });
+    detections::all_are_there(client, &seen.collect::<Vec<_>>()).await;
     purchases_are_exact(client, jobs).await;
     introductions_are_exact(client, jobs, &answered).await;
     let commands: usize =

@@ -125,9 +125,15 @@ async fn the_document_is_sound() {
             );
         }
     }
-    for body in ["Food", "Introduction", "Purchase"] {
+    for (body, path) in [
+        ("Food", "/foods"),
+        ("Introduction", "/introductions"),
+        ("Purchase", "/purchases"),
+        ("Detection", "/detections"),
+        ("ProducersDetection", "/detections"),
+        ("Picture", "/pictures"),
+    ] {
         let example = &document["components"]["schemas"][body]["example"];
-        let path = format!("/{}s", body.to_lowercase());
         server.client().post(path, example).send().await.is(201);
     }
     for wanted in [
@@ -136,6 +142,10 @@ async fn the_document_is_sound() {
         "post /purchases",
         "get /purchases/{shop_id}",
         "put /introductions/{id}",
+        "post /detections",
+        "get /detections",
+        "get /stats",
+        "post /pictures",
     ] {
         assert!(ids.contains(wanted), "{wanted} is missing: {ids:?}");
     }
