@@ -12,7 +12,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const ICON: &str = "image/svg+xml";
 
 /// What the page is made of: path, content type, content.
-const FILES: [(&str, &str, &str); 12] = [
+const FILES: [(&str, &str, &str); 13] = [
     ("/favicon.ico", ICON, include_str!("page/icon.svg")),
     ("/page/icon.svg", ICON, include_str!("page/icon.svg")),
     ("/page/style.css", CSS, include_str!("page/style.css")),
@@ -23,6 +23,7 @@ const FILES: [(&str, &str, &str); 12] = [
     ("/page/views.js", SCRIPT, include_str!("page/views.js")),
     ("/page/table.js", SCRIPT, include_str!("page/table.js")),
     ("/page/form.js", SCRIPT, include_str!("page/form.js")),
+    ("/page/fact.js", SCRIPT, include_str!("page/fact.js")),
     ("/page/purchase.js", SCRIPT, include_str!("page/purchase.js")),
     ("/page/introduction.js", SCRIPT, include_str!("page/introduction.js")),
 ];

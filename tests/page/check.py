@@ -32,7 +32,7 @@ def main(binary, chromium):
     with served(binary) as base, sync_playwright() as playwright:
         # A browser that is launched like this has a fresh profile of its own, removed afterwards.
         browser = playwright.chromium.launch(executable_path=chromium or None, args=FLAGS, headless=True)
-        for check in (foods, purchases, introductions, nothing_is_disturbed, away, troubles, documentation, looks):
+        for check in (foods, purchases, introductions, detections, pictures, nothing_is_disturbed, away, troubles, documentation, looks):
             print(f"    {check.__name__.replace('_', ' ')}", flush=True)
             with opened(browser, base) as page:
                 check(page, base)
@@ -124,6 +124,34 @@ def a_revision_of_what_changed_is_refused(page, base):
     page.get_by_role("button", name="Revise", exact=True).click()
     expect(page.locator("#introduction .alert.bad")).to_contain_text("If-Match")
     expect(row(page, "introductions", "Grace")).to_be_visible()
+
+
+def detections(page, base):
+    page.get_by_role("tab", name="Detection").click()
+    page.locator("#detection-make").fill("Toyota")
+    page.locator("#detection-model").fill(EVIL)
+    page.locator("#detection-category").fill("SUV")
+    page.get_by_role("button", name="Record the detection").click()
+    expect(page.locator("#detection-year")).to_be_focused()
+    page.locator("#detection-year").fill("2011")
+    page.get_by_role("button", name="Record the detection").click()
+    expect(page.locator("#detection .alert.good")).to_contain_text("It can be read in Detections")
+    for name in ("detections", "suspicious_vehicles"):
+        expect(view(page, name).locator("tbody tr.mine")).to_contain_text([EVIL])
+    expect(row(page, "detections", "Toyota").locator("[data-label=year]")).to_have_text("2011")
+    expect(row(page, "vehicles_per_make", "Toyota").locator(".number")).to_have_text("1")
+
+
+def pictures(page, base):
+    page.get_by_role("tab", name="Picture").click()
+    page.locator("#picture-weight").fill("0")
+    page.get_by_role("button", name="Register the picture").click()
+    expect(page.locator("#picture .error:not(:empty)")).to_have_count(2)
+    page.locator("#picture-id").fill("000000243626")
+    page.locator("#picture-weight").fill("1778")
+    page.get_by_role("button", name="Register the picture").click()
+    expect(page.locator("#picture .alert.good")).to_contain_text("Recorded.")
+    picture(page, "picture-registered")
 
 
 def nothing_is_disturbed(page, base):
@@ -224,7 +252,7 @@ def looks(page, base):
         for name, size in (("desktop", DESKTOP), ("phone", PHONE)):
             page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             page.set_viewport_size(size)
-            for tab in ("Purchase", "Introduction", "Food"):
+            for tab in ("Purchase", "Introduction", "Detection", "Picture", "Food"):
                 page.get_by_role("tab", name=tab).click()
                 accessible(page, f"{name}, {scheme}, {tab}")
             wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
@@ -264,7 +292,7 @@ def opened(browser, base):
     page.on("request", lambda request: asked.append(request.url))
     page.goto(base)
     expect(page.locator("#service-state")).to_have_text("Ready")
-    expect(page.locator(".view .chip.live")).to_have_count(4)
+    expect(page.locator(".view .chip.live")).to_have_count(7)
     yield page
     odd = [text for text in said if not page.expected.search(text)]
     assert not odd, f"the console says: {odd}"

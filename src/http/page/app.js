@@ -2,7 +2,7 @@
 
 import { Away, read } from "./api.js";
 import { byId } from "./dom.js";
-import { sendWith } from "./form.js";
+import { startFacts } from "./fact.js";
 import { startIntroductions } from "./introduction.js";
 import { startPurchases } from "./purchase.js";
 import { showAway, showService } from "./service.js";
@@ -12,21 +12,10 @@ const LOOK_SECONDS = 1;
 const AWAY_SECONDS_MAX = 15;
 
 startTabs();
-startFoods();
+startFacts();
 startPurchases();
 startIntroductions(() => open(byId("tab-introduction")));
 startLooking();
-
-function startFoods() {
-  const input = byId("food-food");
-  sendWith(byId("food"), () => ({
-    method: "POST",
-    path: "/foods",
-    body: { food: input.value },
-    view: "food_counts",
-    done: () => input.select(),
-  }));
-}
 
 function startLooking() {
   let timer = null;

@@ -77,10 +77,9 @@ export function time(text) {
 const IS_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/;
 const IS_ID = /^(\d+\.)?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(\.\d+)*$/;
 
-/** Any value of an event, as nodes. Texts come from strangers and stay texts. */
+/** Any value of an event, as nodes. Texts come from strangers and stay texts; a number may be a year and stays as it is. */
 export function value(any) {
   if (any === null || any === undefined) return el("span", { class: "quiet" }, "–");
-  if (typeof any === "number") return el("span", {}, number(any));
   if (typeof any === "string") return text(any);
   if (Array.isArray(any)) return el("div", { class: "items" }, ...any.map((item) => el("div", {}, value(item))));
   if (typeof any === "object") return el("span", { class: "pairs" }, ...pairs(any));

@@ -27,6 +27,9 @@ export function sendWith(form, command) {
   return { clear: () => (showErrors(form, []), result.replaceChildren()) };
 }
 
+/** A number, or null where there is none: the service says what it wants instead. */
+export const whole = (text) => (text.trim() === "" ? null : Number(text));
+
 /** The key of the last attempt if this is its repeat, else a new one. */
 function keyFor(command, attempt) {
   const { method, path, body, ifMatch } = command;
@@ -68,7 +71,9 @@ async function showRecorded(result, command, answer, key) {
   );
   command.done(answer);
   const isSeen = !answer.receipt || (await readWithReceipt(answer.receipt));
-  const link = el("a", { href: `#view-${command.view}` }, byId(`title-${command.view}`)?.textContent ?? "the views");
+  const view = byId(`title-${command.view}`);
+  if (!view) return seen.replaceChildren(" No view shows it.");
+  const link = el("a", { href: `#view-${command.view}` }, view.textContent);
   if (isSeen) seen.replaceChildren(" It can be read in ", link, ".");
   else seen.replaceChildren(" Soon it can be read in ", link, ".");
 }

@@ -2,7 +2,7 @@
 
 import { uuid } from "./api.js";
 import { byId, clone, el, list } from "./dom.js";
-import { addPlacesForErrors, sendWith } from "./form.js";
+import { addPlacesForErrors, sendWith, whole } from "./form.js";
 import { eventsOf } from "./views.js";
 
 const VIEW = "purchases_by_day";
@@ -36,9 +36,6 @@ function scoop(line) {
   const part = (name) => line.querySelector(`[data-part=${name}]`).value;
   return { type: part("type"), quantity: whole(part("quantity")), price: whole(part("price")) };
 }
-
-/** A number, or null where there is none: the service says what it wants instead. */
-const whole = (text) => (text.trim() === "" ? null : Number(text));
 
 /** What the input holds is the reader's own time; what is sent is UTC. */
 function instant(local) {

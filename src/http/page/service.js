@@ -1,6 +1,6 @@
 // How the service is doing: one line, what is wrong, and the details for who asks.
 
-import { byId, clock, el, list, number, plural, setText, time, value } from "./dom.js";
+import { byId, clock, el, list, number, plural, setText, time } from "./dom.js";
 
 /** Shows an answer of /readyz and one of /projections. */
 export function showService(readiness, projections) {
@@ -58,7 +58,7 @@ function showDependencies(dependencies) {
     }
     for (const [cell, figure] of [[position, one.position], [lag, one.lag]]) {
       cell.className = "number";
-      setText(cell, figure === undefined ? "" : value(figure).textContent);
+      setText(cell, figure === undefined ? "" : figure === null ? "–" : number(figure));
     }
   });
 }
