@@ -31,12 +31,19 @@ pub const RECORDED: EventType = EventType {
         Field::new("shop_id", Kind::Text),
         Field::new("purchase_id", Kind::Text),
         Field::new("timestamp", Kind::Time),
-        Field::new("scoops", Kind::List),
+        Field::new("scoops", Kind::Objects(SCOOP)),
     ],
     has_key: true,
     aggregate: None,
     upcasters: &[],
 };
+
+/// The fields of a scoop.
+const SCOOP: &[Field] = &[
+    Field::new("type", Kind::Text),
+    Field::new("quantity", Kind::Integer { max: *QUANTITY.end() }),
+    Field::new("price", Kind::Integer { max: *PRICE_CENTS.end() }),
+];
 
 /// The command to record a purchase, and the data of the event that says so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use crate::{detections, foods, introductions, pictures, purchases, time};
 use jiff::Timestamp;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
@@ -46,7 +46,7 @@ pub struct Aggregate {
 }
 
 /// A field of an event's data.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Field {
     /// Its name in the data.
     pub name: &'static str,
@@ -70,8 +70,10 @@ pub enum Kind {
     },
     /// A time, RFC 3339 in UTC.
     Time,
-    /// A JSON array.
+    /// A JSON array, whatever stands in it.
     List,
+    /// A JSON array of objects, each with these fields; there is at least one.
+    Objects(&'static [Field]),
 }
 
 /// The value of a field, borrowed from the event's data.
@@ -87,6 +89,8 @@ pub enum Value<'a> {
     Time(Timestamp),
     /// Of a [`Kind::List`]: its JSON text.
     List(&'a str),
+    /// Of a [`Kind::Objects`]: the values of the fields of the first object, then those of the second, and so on.
+    Objects(Vec<Value<'a>>),
 }
 
 /// Why an event's data cannot be read.
@@ -169,7 +173,8 @@ impl EventType {
     /// [`Unreadable::Malformed`] naming the first field that does not fit.
     pub fn read<'a>(&self, data: &'a str) -> Result<Vec<Value<'a>>, Unreadable> {
         let mut reader = serde_json::Deserializer::from_str(data);
-        let values = Fields(self.fields).deserialize(&mut reader).map_err(malformed)?;
+        let mut values = Vec::with_capacity(self.fields.len());
+        Object { fields: self.fields, into: &mut values }.deserialize(&mut reader).map_err(malformed)?;
         reader.end().map_err(malformed)?;
         Ok(values)
     }
@@ -180,37 +185,59 @@ fn malformed(error: serde_json::Error) -> Unreadable {
     Unreadable::Malformed(error.to_string())
 }
 
-/// Reads an object into the values of these fields, in one pass and without copying text.
-struct Fields(&'static [Field]);
+/// Reads an object and appends the values of these fields, in one pass and without copying text.
+struct Object<'v, 'a> {
+    fields: &'static [Field],
+    into: &'v mut Vec<Value<'a>>,
+}
 
-impl<'de> DeserializeSeed<'de> for Fields {
-    type Value = Vec<Value<'de>>;
+impl<'de> DeserializeSeed<'de> for Object<'_, 'de> {
+    type Value = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for Fields {
-    type Value = Vec<Value<'de>>;
+impl<'de> Visitor<'de> for Object<'_, 'de> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-        let mut values = vec![Value::Absent; self.0.len()];
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
+        let Self { fields, into } = self;
+        let start = into.len();
+        into.resize(start + fields.len(), Value::Absent);
         while let Some(Text(name)) = map.next_key::<Text<'de>>()? {
-            let Some(at) = self.0.iter().position(|field| field.name == name) else {
+            let Some(at) = fields.iter().position(|field| field.name == name) else {
                 map.next_value::<IgnoredAny>()?;
                 return Err(M::Error::custom(format!("unknown field {name:?}")));
             };
-            values[at] = map.next_value_seed(&self.0[at])?;
+            into[start + at] = map.next_value_seed(&fields[at])?;
         }
         let missing = |(field, value): &(&Field, &Value<'_>)| !field.optional && **value == Value::Absent;
-        if let Some((field, _)) = self.0.iter().zip(&values).find(missing) {
+        if let Some((field, _)) = fields.iter().zip(&into[start..]).find(missing) {
             return Err(M::Error::custom(format!("missing field {:?}", field.name)));
         }
+        Ok(())
+    }
+}
+
+/// Reads an array of objects into the values of their fields, one object after the other.
+struct Objects(&'static [Field]);
+
+impl<'de> Visitor<'de> for Objects {
+    type Value = Vec<Value<'de>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of objects")
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, mut objects: S) -> Result<Self::Value, S::Error> {
+        let mut values = Vec::with_capacity(self.0.len());
+        while objects.next_element_seed(Object { fields: self.0, into: &mut values })?.is_some() {}
         Ok(values)
     }
 }
@@ -242,6 +269,7 @@ impl<'de> DeserializeSeed<'de> for &Field {
                 let is_list = text.starts_with('[');
                 is_list.then_some(Value::List(text)).ok_or_else(|| wrong("is not an array".into()))
             }
+            Kind::Objects(fields) => deserializer.deserialize_seq(Objects(fields)).map(Value::Objects),
         }
     }
 }
@@ -253,6 +281,9 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
+    const PARTS: &[Field] =
+        &[Field::new("size", Kind::Integer { max: 9 }), Field::optional("name", Kind::Text)];
+
     static SAMPLE: EventType = EventType {
         name: "sample.taken",
         fields: &[
@@ -260,6 +291,7 @@ mod tests {
             Field::new("number", Kind::Integer { max: 100 }),
             Field::optional("time", Kind::Time),
             Field::optional("list", Kind::List),
+            Field::optional("parts", Kind::Objects(PARTS)),
         ],
         has_key: false,
         aggregate: None,
@@ -281,8 +313,34 @@ mod tests {
         let time = "2026-01-01T00:00:00Z".parse().unwrap();
         assert_eq!(
             values,
-            [Value::Text("a\"b".into()), Value::Integer(7), Value::Time(time), Value::List("[1, 2]")]
+            [
+                Value::Text("a\"b".into()),
+                Value::Integer(7),
+                Value::Time(time),
+                Value::List("[1, 2]"),
+                Value::Absent
+            ]
         );
+    }
+
+    #[test]
+    fn reads_objects_one_after_the_other() {
+        let data =
+            r#"{"text":"a","number":7,"parts":[{"name":"x","size":1},{"size":2}, {"size":3,"name":"y"}]}"#;
+        let [.., Value::Objects(parts)] = &SAMPLE.read(data).unwrap()[..] else { panic!("no objects") };
+        let expected = [
+            Value::Integer(1),
+            Value::Text("x".into()),
+            Value::Integer(2),
+            Value::Absent,
+            Value::Integer(3),
+            Value::Text("y".into()),
+        ];
+        assert_eq!(parts, &expected);
+        // What has no escapes is not copied.
+        assert!(matches!(&parts[1], Value::Text(Cow::Borrowed(_))));
+        let none = SAMPLE.read(r#"{"text":"a","number":7,"parts":[]}"#).unwrap();
+        assert_eq!(none.last(), Some(&Value::Objects(Vec::new())));
     }
 
     #[test]
@@ -292,6 +350,11 @@ mod tests {
             (r#"{"text":"a","number":101}"#, "field \"number\" is 101"),
             (r#"{"text":"a","number":-1}"#, "field \"number\" is -1"),
             (r#"{"text":"a","number":1,"list":{}}"#, "field \"list\" is not an array"),
+            (r#"{"text":"a","number":1,"parts":{}}"#, "expected an array of objects"),
+            (r#"{"text":"a","number":1,"parts":[1]}"#, "expected an object"),
+            (r#"{"text":"a","number":1,"parts":[{"size":1},{}]}"#, "missing field \"size\""),
+            (r#"{"text":"a","number":1,"parts":[{"size":10}]}"#, "field \"size\" is 10"),
+            (r#"{"text":"a","number":1,"parts":[{"size":1,"x":1}]}"#, "unknown field \"x\""),
             (r#"{"text":"a","number":1,"time":"soon"}"#, "field \"time\" \"soon\" is not a time"),
             (r#"{"text":1,"number":1}"#, "invalid type"),
             (r#"{"text":"a","number":1,"more":1}"#, "unknown field \"more\""),
@@ -330,6 +393,13 @@ mod tests {
             assert_eq!(event.key.is_some(), kind.has_key, "{line}");
             let current = kind.current(event.v, event.data).unwrap();
             assert_eq!(kind.read(&current).map(|values| values.len()), Ok(kind.fields.len()), "{line}");
+        }
+    }
+
+    #[test]
+    fn objects_have_fields() {
+        for field in EVENT_TYPES.iter().flat_map(|kind| kind.fields) {
+            assert!(!matches!(field.kind, Kind::Objects([])), "{}", field.name);
         }
     }
 

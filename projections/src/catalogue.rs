@@ -56,9 +56,11 @@ impl Projection {
         head.live(&self.name, self.generation).is_some_and(|live| live.broken.is_none())
     }
 
-    /// Whether an event of this type and these values goes into the view.
-    pub fn takes(&self, kind: &EventType, values: &[Value<'_>]) -> bool {
-        self.definition.takes(kind, values) || self.definition.view.is_removed_by(kind)
+    /// What of an event of this type and these values goes into the view: see [`Definition::elements`].
+    pub fn elements(&self, kind: &EventType, values: &[Value<'_>]) -> impl Iterator<Item = usize> {
+        let removes = self.definition.view.is_removed_by(kind);
+        let fed = self.definition.is_on(kind).then(|| self.definition.elements(kind, values));
+        removes.then_some(0).into_iter().chain(fed.into_iter().flatten())
     }
 }
 

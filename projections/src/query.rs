@@ -5,7 +5,7 @@ use crate::cursor::Question;
 use crate::progress::{Condition, Progress, State};
 use crate::state::{Broken, Head};
 use crate::store::{Blob, Limit, Scanned, Store};
-use crate::view::{Query, Selection};
+use crate::view::{Gaps, Query, Selection};
 use anyhow::Context;
 use futures::future::try_join_all;
 use refold_domain::log::Offset;
@@ -125,16 +125,20 @@ pub async fn page(
     let open = |cursor| question.open(cursor).ok_or_else(not_ours);
     let after = request.cursor.as_deref().map(open).transpose()?;
     let share = request.limit.bytes / progress.partitions().max(1) as usize;
-    let range = selection.range(space.clone(), after, Limit { bytes: share, ..request.limit });
+    let range = selection.range(space.clone(), after.clone(), Limit { bytes: share, ..request.limit });
     let scans = (0..progress.partitions()).map(|partition| store.scan(partition, range.clone()));
     let scanned = try_join_all(scans).await?;
     let heads = ready(projection, &scanned, reached)?;
     let position = position(progress.log(), &heads);
     let end = common_end(&scanned, selection.reverse);
-    let merged =
+    let limit = request.limit.entries;
+    let mut merged =
         merge(projection, scanned, |key| end.as_deref().is_none_or(|end| !selection.is_after(key, end)))?;
-    let is_more = end.is_some() || merged.len() > request.limit.entries;
-    let (data, last) = first(projection, &selection, merged, request.limit.entries)?;
+    // One more than is wanted tells whether there is another page.
+    let gaps = Gaps { after: after.as_deref(), is_all: end.is_none(), limit: limit.saturating_add(1) };
+    projection.view.fill(&request.query, &gaps, &mut merged);
+    let is_more = end.is_some() || merged.len() > limit;
+    let (data, last) = first(projection, &selection, merged, limit)?;
     let next = last.filter(|_| is_more).map(|key| question.seal(&key));
     Ok(Page { data, next, position })
 }

@@ -24,6 +24,6 @@ def before_call(context, case, kwargs):
         headers["Prefer"] = "wait=0"
     # A cursor comes from an answer, too.
     query.pop("cursor", None)
-    # Which views take a time, and together with which key, is told by the view's definition.
-    query.pop("from", None)
-    query.pop("until", None)
+    # Which views take a time or have gaps to fill, and together with which key, is told by the view's definition.
+    for name in ("from", "until", "fill"):
+        query.pop(name, None)

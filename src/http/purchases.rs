@@ -191,7 +191,7 @@ fn of_day(shop: Uuid, day: Date) -> Result<Query, Problem> {
     let start = day.to_zoned(TimeZone::UTC).map_err(outside)?;
     let end = start.checked_add(1.day()).map_err(outside)?;
     let by = [("shop_id".to_owned(), shop.to_string())].into();
-    Ok(Query { by, from: Some(start.timestamp()), until: Some(end.timestamp()), oldest_first: false })
+    Ok(Query { by, from: Some(start.timestamp()), until: Some(end.timestamp()), ..Query::default() })
 }
 
 fn purchase(mut row: Value) -> Result<Purchase, QueryError> {

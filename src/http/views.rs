@@ -4,12 +4,13 @@ use super::Tag;
 use super::failure::{Failure, Querying, Reading};
 use super::problem::Problem;
 use super::reading::{page, wait_for_receipts};
-use super::typed::Typed;
+use super::typed::{Form, Typed};
 use crate::service::Service;
 use jiff::Timestamp;
 use poem::Request;
 use poem_openapi::param::{Header, Path, Query as Parameter};
 use poem_openapi::payload::Json;
+use poem_openapi::registry::MetaSchema;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 use refold_projections::catalogue::Projection;
 use refold_projections::progress::Condition;
@@ -22,14 +23,14 @@ use std::sync::Arc;
 pub struct Views(pub Arc<Service>);
 
 /// Parameters that mean the same for every view.
-const COMMON: [&str; 4] = ["limit", "cursor", "from", "until"];
+const COMMON: [&str; 5] = ["limit", "cursor", "from", "until", "fill"];
 
 /// A view that can be read at `/views/{name}`.
 #[derive(Debug, Object)]
 struct Listed {
     /// The projection's name
     name: String,
-    /// counts, rows or latest
+    /// counts, stats, series, rows or latest
     kind: String,
     /// A heading for people
     #[oai(nullable)]
@@ -57,15 +58,32 @@ enum ViewState {
     Broken,
 }
 
+/// What to put where a series has gaps: zeros.
+#[derive(Debug, Clone, Copy)]
+struct Zero;
+
+impl Form for Zero {
+    const NAME: &'static str = "string(fill)";
+    const EXPECTED: &'static str = "zero";
+
+    fn read(text: &str) -> Option<Self> {
+        (text == Self::EXPECTED).then_some(Self)
+    }
+
+    fn schema() -> MetaSchema {
+        MetaSchema { enum_items: vec![Self::EXPECTED.into()], ..MetaSchema::new("string") }
+    }
+}
+
 /// A page of a view.
 #[derive(Debug, Object)]
 struct Answer {
     /// The projection's name
     name: String,
-    /// counts, rows or latest
+    /// counts, stats, series, rows or latest
     kind: String,
-    /// The view's cells
-    data: Vec<Value>,
+    /// The view's cells, in an array; of stats without key fields, the only one
+    data: Value,
     /// The cursor of the next page, if there is one
     #[oai(nullable)]
     next: Option<String>,
@@ -147,7 +165,8 @@ impl Views {
 
     /// A page of a view
     ///
-    /// Key fields select: `/views/food_counts?food=pie`. `from` and `until` select rows by their time.
+    /// Key fields select: `/views/food_counts?food=pie`. `from` and `until` select rows by their time, and the steps of
+    /// a series by when they begin; both need all key fields, as `fill` does.
     #[oai(path = "/views/:name", method = "get")]
     #[expect(clippy::too_many_arguments, reason = "each is a parameter of the request")]
     async fn read(
@@ -160,10 +179,12 @@ impl Views {
         limit: Parameter<Option<u32>>,
         /// Where to go on: `next` of the last page
         cursor: Parameter<Option<String>>,
-        /// The first time wanted, of rows
+        /// The first time wanted, of rows, or of steps of a series
         from: Parameter<Option<Typed<Timestamp>>>,
-        /// The first time not wanted any more, of rows
+        /// The first time not wanted any more, of rows, or of steps of a series
         until: Parameter<Option<Typed<Timestamp>>>,
+        /// What to put into the gaps of a series, from `from` or the first step to `until` or the last
+        fill: Parameter<Option<Typed<Zero>>>,
         /// Waits until the commands of these receipts can be seen
         #[oai(name = "Refold-Receipt")]
         _receipts: Header<Option<String>>,
@@ -177,13 +198,17 @@ impl Views {
             by: by(request)?,
             from: from.0.map(|Typed(time)| time),
             until: until.0.map(|Typed(time)| time),
-            oldest_first: false,
+            fill: fill.0.is_some(),
+            ..Query::default()
         };
         let page = self.0.page(&name.0, &page(query, cursor.0, limit.0), &reached).await?;
         let position = page.position.to_string();
         let kind = projection.view.kind().to_owned();
-        let answer =
-            Answer { name: name.0, kind, data: page.data, next: page.next, position: position.clone() };
+        let data = match projection.view.single() {
+            Some(none_yet) => page.data.into_iter().next().unwrap_or(none_yet),
+            None => page.data.into(),
+        };
+        let answer = Answer { name: name.0, kind, data, next: page.next, position: position.clone() };
         Ok(View::Page(Json(answer), position))
     }
 

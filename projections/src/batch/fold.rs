@@ -5,7 +5,7 @@ use super::{Batch, Plan};
 use crate::gate::{Duplicate, Judgement, Memory, Void};
 use crate::state::{Broken, Epoch, Head, Mark, Skipped, StreamEntry, Verdict};
 use crate::store::{Blob, Flush, Loaded, Space};
-use crate::view::{Cell, Event};
+use crate::view::{Cell, Event, Item};
 use anyhow::Context;
 use refold_domain::commit::Commit;
 use refold_domain::log::Offset;
@@ -80,24 +80,24 @@ impl<'b> Cells<'b> {
         Self { batch, loaded, open, broken }
     }
 
-    fn fold(&mut self, slot: usize, event: &Event<'_>) {
+    fn fold(&mut self, slot: usize, item: &Item<'_, '_>) {
         let (projection, _) = self.batch.slots.keys[slot];
         if self.broken[projection].is_some() {
             return;
         }
-        if let Err(error) = self.try_fold(slot, event) {
-            self.broken[projection] = Some((event.id, format!("{error:#}")));
+        if let Err(error) = self.try_fold(slot, item) {
+            self.broken[projection] = Some((item.event.id, format!("{error:#}")));
         }
     }
 
-    fn try_fold(&mut self, slot: usize, event: &Event<'_>) -> anyhow::Result<()> {
+    fn try_fold(&mut self, slot: usize, item: &Item<'_, '_>) -> anyhow::Result<()> {
         if let Some(cell) = &mut self.open[slot] {
-            return cell.fold(event);
+            return cell.fold(item);
         }
         let (projection, key) = &self.batch.slots.keys[slot];
         let projection = &self.batch.projections[*projection];
         let mut cell = projection.view.open(self.loaded.value(&projection.space(), key))?;
-        cell.fold(event)?;
+        cell.fold(item)?;
         self.open[slot] = Some(cell);
         Ok(())
     }
@@ -164,11 +164,12 @@ impl<'b> Folding<'b> {
         self.flush.head.seen.accepted += 1;
         for plan in plans {
             let outcome = match plan {
-                Plan::Fold { event, aggregate, slots } => {
+                Plan::Fold { event, aggregate, items } => {
                     let applied = self.apply(offset, commit, command, aggregate.as_deref(), event);
-                    applied
-                        .map(|()| slots.iter().for_each(|slot| self.cells.fold(*slot, event)))
-                        .map_err(|why| (&event.id, why))
+                    let mut fold = |(slot, element): &(usize, usize)| {
+                        self.cells.fold(*slot, &Item { event, element: *element });
+                    };
+                    applied.map(|()| items.iter().for_each(&mut fold)).map_err(|why| (&event.id, why))
                 }
                 Plan::Skip(id, reason) => Err((id, reason.to_string())),
             };

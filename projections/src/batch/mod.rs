@@ -14,7 +14,7 @@ use crate::catalogue::Projection;
 use crate::gate::Place;
 use crate::state::Head;
 use crate::store::{Blob, Loaded, Space, Wanted};
-use crate::view::Event;
+use crate::view::{Event, Item};
 use read::{Content, Data};
 use refold_domain::commit::Commit;
 use refold_domain::receipt::{EventId, Receipt};
@@ -37,7 +37,12 @@ pub struct Batch<'d> {
 /// An event and the cells that it goes into, or why it cannot be read.
 #[derive(Debug)]
 enum Plan<'d> {
-    Fold { event: Event<'d>, aggregate: Option<String>, slots: Vec<usize> },
+    /// `items` are its places among the slots, each with the number of the object that goes there.
+    Fold {
+        event: Event<'d>,
+        aggregate: Option<String>,
+        items: Vec<(usize, usize)>,
+    },
     Skip(EventId, Cow<'d, str>),
 }
 
@@ -153,13 +158,14 @@ impl<'d> Plan<'d> {
         if let Err(error) = event.check() {
             return Self::Skip(id, Cow::Owned(error.to_string()));
         }
-        let mut places = Vec::new();
+        let mut items = Vec::new();
         for (index, projection) in live {
-            if projection.takes(kind, &event.values) {
-                places.extend(projection.view.key(&event).map(|key| slots.place(*index, key)));
+            for element in projection.elements(kind, &event.values) {
+                let key = projection.view.key(&Item { event: &event, element });
+                items.extend(key.map(|key| (slots.place(*index, key), element)));
             }
         }
-        Self::Fold { event, aggregate, slots: places }
+        Self::Fold { event, aggregate, items }
     }
 
     fn aggregate(&self) -> Option<&str> {

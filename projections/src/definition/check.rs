@@ -1,7 +1,7 @@
 //! Makes a definition of a file's text, or says all that is wrong with it.
 
 use super::document::{Findings, entry};
-use super::fields::Shared;
+use super::fields::{FieldRef, Shared};
 use super::problem::DefinitionErrors;
 use super::required::Required;
 use super::view::{self, Reader, View};
@@ -12,7 +12,8 @@ use std::ops::Range;
 use toml::de::DeTable;
 
 /// The keys of a definition.
-const KEYS: [&str; 9] = ["name", "title", "description", "enabled", "on", "where", "count", "rows", "latest"];
+pub(super) const KEYS: [&str; 11] =
+    ["name", "title", "description", "enabled", "on", "where", "count", "stats", "series", "rows", "latest"];
 /// Keys that are to come.
 const NOT_YET: [&str; 1] = ["publish"];
 /// How many characters a name may have: it becomes part of paths and of keys in the store.
@@ -70,7 +71,10 @@ impl Check<'_> {
         let view = self.view(root, on.as_deref());
         let Source { name, text, .. } = self.source;
         let (name, text) = (name.clone(), text.clone());
-        let definition = Definition { name, title, description, on: on?, filter, view: view?, text };
+        let (on, view) = (on?, view?);
+        let mut definition =
+            Definition { name, title, description, on, filter, view, text, of_objects: None };
+        definition.of_objects = self.of_objects(&definition);
         self.required(root, &definition);
         Some(Checked::On(Box::new(definition)))
     }
@@ -160,6 +164,26 @@ impl Check<'_> {
         let views: Vec<_> =
             found.iter().map(|(key, node)| View::read(&mut reader, key.get_ref(), node)).collect();
         views.into_iter().next()?
+    }
+
+    /// A field of objects, where the definition names any: all must be of one array, and the view must be of use.
+    fn of_objects(&mut self, definition: &Definition) -> Option<FieldRef> {
+        let mut fields = definition.fields();
+        fields.retain(|field| field.array().is_some());
+        fields.sort_by_key(|field| field.span.start);
+        let first = *fields.first()?;
+        for field in fields {
+            let reason = if definition.view.is_of_events() {
+                let kind = definition.view.kind();
+                format!("a view of the kind {kind} holds whole events, and {} is a part of one", field.path)
+            } else if field.array() != first.array() {
+                format!("{} beside {}: a definition goes through one array", field.path, first.path)
+            } else {
+                continue;
+            };
+            self.findings.add(&field.span, reason);
+        }
+        Some(first.clone())
     }
 
     fn required(&mut self, root: &DeTable<'_>, definition: &Definition) {

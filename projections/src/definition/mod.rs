@@ -2,8 +2,9 @@
 //!
 //! In reading order: [`load()`] collects the files, `check` makes a [`Definition`] of each or says all that is
 //! wrong with it ([`Problem`]), [`View`] and [`Filter`] read their own keys, `fields` finds the fields that
-//! they name, and `required` keeps what the systems' own routes are built on.
+//! they name, [`Amount`] multiplies some of them, and `required` keeps what the systems' own routes are built on.
 
+mod amount;
 mod check;
 mod document;
 mod fields;
@@ -11,15 +12,18 @@ mod filter;
 mod load;
 mod problem;
 mod required;
+mod series;
 #[cfg(test)]
 mod tests;
 mod view;
 
+pub use amount::Amount;
 pub use fields::FieldRef;
 pub use filter::{Condition, Filter, Operand, Test};
 pub use load::{DEFINITION_BYTES_MAX, DEFINITIONS_MAX, defaults, load};
 pub use problem::{DefinitionErrors, Problem};
-pub use view::{Counts, Latest, Rows, View};
+pub use series::{Every, Series};
+pub use view::{Counts, Latest, Rows, Stats, View};
 
 use refold_domain::schema::{self, EventType, Value};
 use std::fmt;
@@ -41,6 +45,8 @@ pub struct Definition {
     pub view: View,
     /// The file's text as read.
     pub text: String,
+    /// A field of the objects in an array, if it names any: then each object feeds the view, not the event.
+    of_objects: Option<FieldRef>,
 }
 
 impl Definition {
@@ -56,9 +62,21 @@ impl Definition {
         }
     }
 
-    /// Whether an event of this type and these values feeds the view.
-    pub fn takes(&self, kind: &EventType, values: &[Value<'_>]) -> bool {
-        self.on.iter().any(|on| fields::same(on, kind)) && self.filter.matches(kind, values)
+    /// Whether events of this type feed the view, as far as their values let them.
+    pub fn is_on(&self, kind: &EventType) -> bool {
+        self.on.iter().any(|on| fields::same(on, kind))
+    }
+
+    /// What of an event of one of its types feeds the view: where it names fields of the objects in an array, the
+    /// numbers of those objects that pass the filter; otherwise 0, for the event itself, if that passes.
+    pub fn elements(&self, kind: &EventType, values: &[Value<'_>]) -> impl Iterator<Item = usize> {
+        let count = self.of_objects.as_ref().map_or(1, |field| field.elements(kind, values));
+        (0..count).filter(move |element| self.filter.matches(kind, values, *element))
+    }
+
+    /// All fields that it names.
+    fn fields(&self) -> Vec<&FieldRef> {
+        self.filter.conditions.iter().map(|condition| &condition.field).chain(self.view.fields()).collect()
     }
 }
 

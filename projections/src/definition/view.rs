@@ -1,7 +1,9 @@
 //! What a definition makes of its events: the kinds of view, and how each reads its own keys.
 
+use super::amount::Amount;
 use super::document::{Findings, Node, Word, entry};
-use super::fields::{FieldRef, Shared, kind_name, names, same};
+use super::fields::{FieldRef, Shared, kind_name, names, same, within};
+use super::series::Series;
 use refold_domain::nearest;
 use refold_domain::schema::{EventType, Kind};
 use std::fmt;
@@ -9,16 +11,20 @@ use std::ops::Range;
 use toml::de::DeTable;
 
 /// The keys that say which view a definition makes.
-pub(super) const KINDS: [&str; 3] = ["count", "rows", "latest"];
+pub(super) const KINDS: [&str; 5] = ["count", "stats", "series", "rows", "latest"];
 
 /// Query parameters that every view takes, so that no field to ask by can be called like them.
-const RESERVED: [&str; 5] = ["limit", "cursor", "skip", "from", "until"];
+const RESERVED: [&str; 6] = ["limit", "cursor", "skip", "from", "until", "fill"];
 
 /// What is made of the events.
 #[derive(Debug, Clone)]
 pub enum View {
     /// `count = { by = ["food"] }`
     Counts(Counts),
+    /// `stats = { of = "weight", by = ["shop_id"] }`
+    Stats(Stats),
+    /// `series = { every = "day", sum = "scoops[].quantity", by = ["shop_id"] }`
+    Series(Series),
     /// `rows = { by = ["shop_id"], time = "timestamp" }`
     Rows(Rows),
     /// `latest = { remove_on = "introduction.withdrawn" }`
@@ -29,6 +35,15 @@ pub enum View {
 #[derive(Debug, Clone)]
 pub struct Counts {
     /// For each combination of these fields' values; without any, in total.
+    pub by: Vec<FieldRef>,
+}
+
+/// What can be said about many numbers: how many, their sum, the least, the greatest, mean, deviation, quantiles.
+#[derive(Debug, Clone)]
+pub struct Stats {
+    /// The numbers; an event without one is left out.
+    pub of: Amount,
+    /// For each combination of these fields' values; without any, over all.
     pub by: Vec<FieldRef>,
 }
 
@@ -65,6 +80,8 @@ impl View {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Counts(_) => "counts",
+            Self::Stats(_) => "stats",
+            Self::Series(_) => "series",
             Self::Rows(_) => "rows",
             Self::Latest(_) => "latest",
         }
@@ -74,7 +91,7 @@ impl View {
     pub fn is_removed_by(&self, kind: &EventType) -> bool {
         match self {
             Self::Latest(latest) => latest.remove_on.iter().any(|removing| same(removing, kind)),
-            Self::Counts(_) | Self::Rows(_) => false,
+            Self::Counts(_) | Self::Stats(_) | Self::Series(_) | Self::Rows(_) => false,
         }
     }
 
@@ -82,9 +99,28 @@ impl View {
     pub fn by(&self) -> &[FieldRef] {
         match self {
             Self::Counts(counts) => &counts.by,
+            Self::Stats(stats) => &stats.by,
+            Self::Series(series) => &series.by,
             Self::Rows(rows) => &rows.by,
             Self::Latest(latest) => latest.by.as_slice(),
         }
+    }
+
+    /// All fields that it names.
+    pub(super) fn fields(&self) -> Vec<&FieldRef> {
+        let (amount, time) = match self {
+            Self::Stats(stats) => (Some(&stats.of), None),
+            Self::Series(series) => (series.sum.as_ref(), series.time.as_ref()),
+            Self::Rows(rows) => (None, rows.time.as_ref()),
+            Self::Counts(_) | Self::Latest(_) => (None, None),
+        };
+        let factors = amount.into_iter().flat_map(|amount| &amount.factors);
+        self.by().iter().chain(factors).chain(time).collect()
+    }
+
+    /// Whether it is made of whole events, so that it can have no use for objects in their arrays.
+    pub(super) fn is_of_events(&self) -> bool {
+        matches!(self, Self::Rows(_) | Self::Latest(_))
     }
 
     /// Reads the view under one of [`KINDS`].
@@ -92,6 +128,8 @@ impl View {
         let table = reader.findings.table(node, kind)?;
         Some(match kind {
             "count" => Self::Counts(Counts::read(reader, table)),
+            "stats" => Self::Stats(Stats::read(reader, table, &node.span())?),
+            "series" => Self::Series(Series::read(reader, table, &node.span())?),
             "rows" => Self::Rows(Rows::read(reader, table)),
             _ => Self::Latest(Latest::read(reader, table, &node.span())),
         })
@@ -106,12 +144,27 @@ impl Counts {
     }
 }
 
+impl Stats {
+    /// What its answers tell beside the fields.
+    pub(crate) const MEMBERS: [&str; 9] =
+        ["count", "average", "sum", "min", "max", "stddev", "p50", "p90", "p99"];
+
+    fn read(reader: &mut Reader<'_, '_>, table: &DeTable<'_>, span: &Range<usize>) -> Option<Self> {
+        reader.findings.known_keys(table, "stats", &["of", "by"]);
+        let by = reader.keys(table, &Self::MEMBERS);
+        if entry(table, "of").is_none() {
+            reader.findings.add(span, "of is missing: the field of whole numbers to tell about");
+        }
+        let word = reader.findings.text(table, "of")?;
+        Some(Self { of: Amount::read(reader, "of", &word)?, by })
+    }
+}
+
 impl Rows {
     fn read(reader: &mut Reader<'_, '_>, table: &DeTable<'_>) -> Self {
         reader.findings.known_keys(table, "rows", &["by", "time"]);
         let by = reader.keys(table, &[]);
-        let time = reader.findings.text(table, "time").and_then(|word| reader.time(&word));
-        Self { by, time }
+        Self { by, time: reader.time(table, "rows are ordered by") }
     }
 }
 
@@ -138,45 +191,60 @@ impl Latest {
 }
 
 impl Reader<'_, '_> {
-    /// The fields under `by`, fit to ask by and none of them called like one of `taken`.
-    fn keys(&mut self, table: &DeTable<'_>, taken: &[&str]) -> Vec<FieldRef> {
+    /// The fields under `by`, fit to ask by and none of them called like one of `taken` or another.
+    pub(super) fn keys(&mut self, table: &DeTable<'_>, taken: &[&str]) -> Vec<FieldRef> {
         let words = self.findings.texts(table, "by").unwrap_or_default();
-        words.iter().filter_map(|word| self.key(word, taken)).collect()
+        let mut fields: Vec<FieldRef> = Vec::new();
+        for word in &words {
+            let Some(field) = self.key(word, taken) else { continue };
+            if let Some(other) = fields.iter().find(|other| other.name == field.name) {
+                let reason =
+                    format!("{} and {} are both called {:?} in answers", other.path, field.path, field.name);
+                self.findings.add(&word.span, reason);
+            }
+            fields.push(field);
+        }
+        fields
     }
 
     fn key(&mut self, word: &Word<'_>, taken: &[&str]) -> Option<FieldRef> {
-        if let Some(name) = RESERVED.iter().chain(taken).find(|name| **name == word.text) {
+        let field = self.field(word)?;
+        if RESERVED.iter().chain(taken).any(|name| *name == field.name) {
             let reason = format!(
-                "a view cannot be kept by {name:?}: its queries and answers use that name themselves"
+                "a view cannot be kept by {:?}: its queries and answers use that name themselves",
+                field.name
             );
             self.findings.add(&word.span, reason);
             return None;
         }
-        let field = self.field(word)?;
-        if field.kind == Kind::List {
+        if matches!(field.kind, Kind::List | Kind::Objects(_)) {
+            let inner = within(field.path.as_str(), field.kind).collect::<Vec<_>>().join(", ");
+            let hint = if inner.is_empty() { inner } else { format!("; its objects have {inner}") };
             let reason =
-                format!("{} is a list; a view is kept by texts, whole numbers and times", field.name);
+                format!("{} is a list; a view is kept by texts, whole numbers and times{hint}", field.path);
             self.findings.add(&word.span, reason);
         }
         Some(field)
     }
 
-    fn time(&mut self, word: &Word<'_>) -> Option<FieldRef> {
-        let field = self.field(word)?;
+    /// The field under `time`, for a view whose cells or events `use_it` so.
+    pub(super) fn time(&mut self, table: &DeTable<'_>, use_it: &str) -> Option<FieldRef> {
+        let word = self.findings.text(table, "time")?;
+        let field = self.field(&word)?;
         let wrong = match field.kind {
             Kind::Time if field.optional => Some("may be absent".into()),
             Kind::Time => None,
             other => Some(format!("is {}", kind_name(other))),
         };
         if let Some(wrong) = wrong {
-            let reason = format!("{} {wrong}; rows are ordered by a time that every event has", field.name);
+            let reason = format!("{} {wrong}; {use_it} a time that every event has", field.path);
             self.findings.add(&word.span, reason);
         }
         Some(field)
     }
 
-    fn field(&mut self, word: &Word<'_>) -> Option<FieldRef> {
-        let found = Shared(self.on?).find(word.text);
+    pub(super) fn field(&mut self, word: &Word<'_>) -> Option<FieldRef> {
+        let found = Shared(self.on?).find(word);
         found.map_err(|reason| self.findings.add(&word.span, reason)).ok()
     }
 
@@ -226,12 +294,18 @@ pub(super) fn event_type(
 impl fmt::Display for View {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind())?;
+        match self {
+            Self::Stats(stats) => write!(f, " of {}", stats.of)?,
+            Self::Series(series) => write!(f, " {series}")?,
+            Self::Counts(_) | Self::Rows(_) | Self::Latest(_) => {}
+        }
         if !self.by().is_empty() {
-            let fields = self.by().iter().map(|field| field.name).collect::<Vec<_>>();
+            let fields = self.by().iter().map(|field| field.path.as_str()).collect::<Vec<_>>();
             write!(f, " by {}", fields.join(", "))?;
         }
         match self {
-            Self::Rows(Rows { time: Some(time), .. }) => write!(f, ", ordered by {}", time.name),
+            Self::Rows(Rows { time: Some(time), .. }) => write!(f, ", ordered by {}", time.path),
+            Self::Series(Series { time: Some(time), .. }) => write!(f, ", at {}", time.path),
             Self::Latest(Latest { remove_on, .. }) if !remove_on.is_empty() => {
                 write!(f, ", removed on {}", names(remove_on))
             }

@@ -1,10 +1,11 @@
 //! Counts: how many events there are for each value of some fields.
 
-use super::{Blob, Cell, Event, Query, Selection, View, key, prefix, shown, without_times};
+use super::select::timeless;
+use super::{Blob, Cell, Item, Query, Selection, View, members};
 use crate::definition::{self, FieldRef};
 use anyhow::Context;
 use refold_domain::validation::FieldError;
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 /// The counts by the values of some fields; by none of them, one total.
 #[derive(Debug)]
@@ -29,10 +30,8 @@ impl View for Counts {
         self.by.iter().map(|field| field.name.to_owned()).collect()
     }
 
-    fn key(&self, event: &Event<'_>) -> Option<Blob> {
-        let mut made = Blob::new();
-        self.by.iter().for_each(|field| key::push(&mut made, field.value(event.kind, &event.values)));
-        Some(made)
+    fn key(&self, item: &Item<'_, '_>) -> Option<Blob> {
+        Some(item.key(&self.by))
     }
 
     fn reads_before(&self) -> bool {
@@ -49,22 +48,18 @@ impl View for Counts {
     }
 
     fn select(&self, query: &Query) -> Result<Selection, FieldError> {
-        without_times(query)?;
-        prefix(&self.by, query).map(Selection::prefix)
+        timeless(&self.by, query)
     }
 
     fn show(&self, mut key: &[u8], value: &[u8]) -> anyhow::Result<Option<Json>> {
-        let mut object = Map::new();
-        for field in &self.by {
-            object.insert(field.name.to_owned(), shown(&key::pop(&mut key)?));
-        }
+        let mut object = members(&self.by, &mut key)?;
         object.insert("count".into(), read(value)?.into());
         Ok(Some(Json::Object(object)))
     }
 }
 
 impl Cell for Count {
-    fn fold(&mut self, _event: &Event<'_>) -> anyhow::Result<()> {
+    fn fold(&mut self, _item: &Item<'_, '_>) -> anyhow::Result<()> {
         self.0 = self.0.checked_add(1).context("a count is over 2^64")?;
         Ok(())
     }

@@ -22,7 +22,7 @@ const SIGN: u64 = 1 << 63;
 /// Appends a value to a key. Lists have no order and are no part of keys: definitions refuse them.
 pub fn push(key: &mut Vec<u8>, value: &Value<'_>) {
     match value {
-        Value::Absent | Value::List(_) => key.push(ABSENT),
+        Value::Absent | Value::List(_) | Value::Objects(_) => key.push(ABSENT),
         Value::Text(text) => push_text(key, text),
         Value::Integer(number) => push_number(key, INTEGER, *number),
         Value::Time(time) => push_number(key, TIME, microseconds(*time)),
@@ -117,7 +117,7 @@ mod tests {
     /// The order that keys must have: kinds first, then values.
     fn rank(value: &Value<'_>) -> (u8, String, i64) {
         match value {
-            Value::Absent | Value::List(_) => (1, String::new(), 0),
+            Value::Absent | Value::List(_) | Value::Objects(_) => (1, String::new(), 0),
             Value::Text(text) => (2, text.to_string(), 0),
             Value::Integer(number) => (3, String::new(), *number),
             Value::Time(time) => (4, String::new(), time.as_microsecond()),

@@ -4,7 +4,8 @@
 //! field several partitions may know a key; there the newest is the one of the latest commit time, then of the
 //! greatest id, whatever order the partitions are read in.
 
-use super::{Blob, Cell, Event, Query, Selection, View, entry, key, prefix, without_times, wrong};
+use super::select::{timeless, without_times, wrong};
+use super::{Blob, Cell, Item, Query, Selection, View, entry, key};
 use crate::definition::{self, FieldRef};
 use anyhow::Context;
 use jiff::Timestamp;
@@ -50,11 +51,11 @@ impl View for Latest {
         vec![self.by.as_ref().map_or_else(|| KEY.to_owned(), |field| field.name.to_owned())]
     }
 
-    fn key(&self, event: &Event<'_>) -> Option<Blob> {
+    fn key(&self, item: &Item<'_, '_>) -> Option<Blob> {
         let mut made = Blob::new();
         match &self.by {
-            Some(field) => key::push(&mut made, field.value(event.kind, &event.values)),
-            None => key::push_text(&mut made, event.key?),
+            Some(field) => key::push(&mut made, item.value(field)),
+            None => key::push_text(&mut made, item.event.key?),
         }
         Some(made)
     }
@@ -75,11 +76,10 @@ impl View for Latest {
     }
 
     fn select(&self, query: &Query) -> Result<Selection, FieldError> {
-        without_times(query)?;
         let Some(field) = &self.by else {
             return by_own_key(query);
         };
-        prefix(std::slice::from_ref(field), query).map(Selection::prefix)
+        timeless(std::slice::from_ref(field), query)
     }
 
     fn show(&self, _key: &[u8], value: &[u8]) -> anyhow::Result<Option<Json>> {
@@ -88,6 +88,7 @@ impl View for Latest {
 }
 
 fn by_own_key(query: &Query) -> Result<Selection, FieldError> {
+    without_times(query)?;
     if let Some(unknown) = query.by.keys().find(|name| *name != KEY) {
         return Err(wrong(unknown, nearest::unknown("key field", unknown, [KEY].into_iter())));
     }
@@ -99,7 +100,8 @@ fn by_own_key(query: &Query) -> Result<Selection, FieldError> {
 }
 
 impl Cell for LastOfKey {
-    fn fold(&mut self, event: &Event<'_>) -> anyhow::Result<()> {
+    fn fold(&mut self, item: &Item<'_, '_>) -> anyhow::Result<()> {
+        let event = item.event;
         let removes = self.remove_on.iter().any(|kind| kind.name == event.kind.name);
         self.value = (!removes).then(|| entry(event));
         Ok(())
@@ -111,8 +113,8 @@ impl Cell for LastOfKey {
 }
 
 impl Cell for NewestOfField {
-    fn fold(&mut self, event: &Event<'_>) -> anyhow::Result<()> {
-        let entry = entry(event);
+    fn fold(&mut self, item: &Item<'_, '_>) -> anyhow::Result<()> {
+        let entry = entry(item.event);
         self.0 = Some(match self.0.take() {
             Some(before) => newer(before, entry)?,
             None => entry,

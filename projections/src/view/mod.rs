@@ -1,21 +1,24 @@
 //! What every kind of view can do: fold events into cells, merge the cells of partitions, show them.
 //!
-//! A view is an ordered map of cells. Each event goes into one cell; a cell's value is absolute, so writing it
-//! twice does no harm; and the cells that partitions have under one key merge into the answer. A kind of view
-//! is one file below, and one line in [`of`].
+//! A view is an ordered map of cells. Each event goes into one cell, or each object of an array in it does; a
+//! cell's value is absolute, so writing it twice does no harm; and the cells that partitions have under one key
+//! merge into the answer. A kind of view is one file below, and one line in [`of`].
 
 mod counts;
 pub mod key;
 mod latest;
 mod rows;
+mod select;
+mod series;
+mod sketch;
+mod stats;
 
-use crate::definition::{self, Definition};
+use crate::definition::{self, Definition, FieldRef};
 use crate::store::{Blob, Limit, Range, Space};
 use jiff::Timestamp;
 use refold_domain::receipt::EventId;
-use refold_domain::schema::{EventType, Kind, Value};
+use refold_domain::schema::{EventType, Value};
 use refold_domain::validation::FieldError;
-use refold_domain::{nearest, time};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
@@ -34,6 +37,42 @@ pub struct Event<'a> {
     pub data: &'a str,
     /// The values of its type's fields.
     pub values: Vec<Value<'a>>,
+}
+
+/// What goes into a cell: an event, or one object of an array in it.
+#[derive(Debug, Clone, Copy)]
+pub struct Item<'e, 'a> {
+    /// The event.
+    pub event: &'e Event<'a>,
+    /// The number of the object; 0 where the event itself is meant.
+    pub element: usize,
+}
+
+impl<'e, 'a> Item<'e, 'a> {
+    /// The value of a field.
+    fn value(&self, field: &FieldRef) -> &'e Value<'a> {
+        field.value(self.event.kind, &self.event.values, self.element)
+    }
+
+    /// The value of a field of times, or else the time of the commit.
+    fn time(&self, field: Option<&FieldRef>) -> Timestamp {
+        match field.map(|field| self.value(field)) {
+            Some(Value::Time(time)) => *time,
+            _ => self.event.time,
+        }
+    }
+
+    /// A key of the values of these fields.
+    fn key(&self, fields: &[FieldRef]) -> Blob {
+        let mut made = Blob::new();
+        fields.iter().for_each(|field| key::push(&mut made, self.value(field)));
+        made
+    }
+
+    /// What it adds to a sum, if it adds anything.
+    fn amount(&self, amount: &definition::Amount) -> Option<u64> {
+        amount.of(self.event.kind, &self.event.values, self.element)
+    }
 }
 
 impl Event<'_> {
@@ -56,8 +95,8 @@ pub trait View: Debug + Send + Sync {
     /// The fields by which a query may select, in the order of the key.
     fn fields(&self) -> Vec<String>;
 
-    /// The key of the cell that an event goes into; `None` where the event does not concern the view.
-    fn key(&self, event: &Event<'_>) -> Option<Blob>;
+    /// The key of the cell that an item goes into; `None` where it does not concern the view.
+    fn key(&self, item: &Item<'_, '_>) -> Option<Blob>;
 
     /// Whether a cell's new value depends on what it held before.
     fn reads_before(&self) -> bool;
@@ -80,6 +119,14 @@ pub trait View: Debug + Send + Sync {
     /// The part of the query that is wrong, for whoever asked.
     fn select(&self, query: &Query) -> Result<Selection, FieldError>;
 
+    /// Puts in what a query wants to see in the gaps between the cells that were read.
+    fn fill(&self, _query: &Query, _gaps: &Gaps<'_>, _cells: &mut BTreeMap<Blob, Blob>) {}
+
+    /// What stands for a view of a single cell before it has one; `None` where a view may have several.
+    fn single(&self) -> Option<serde_json::Value> {
+        None
+    }
+
     /// A cell as JSON; `None` where it stands for something taken away.
     ///
     /// # Errors
@@ -89,11 +136,11 @@ pub trait View: Debug + Send + Sync {
 
 /// A cell of a view while events are folded into it.
 pub trait Cell: Send {
-    /// Takes in an event.
+    /// Takes in an item.
     ///
     /// # Errors
     /// Where it would overflow; the view then leaves the live set.
-    fn fold(&mut self, event: &Event<'_>) -> anyhow::Result<()>;
+    fn fold(&mut self, item: &Item<'_, '_>) -> anyhow::Result<()>;
 
     /// The value to keep; `None` where the cell is to go.
     fn close(self: Box<Self>) -> Option<Blob>;
@@ -104,12 +151,14 @@ pub trait Cell: Send {
 pub struct Query {
     /// Values of key fields, as texts, by name.
     pub by: BTreeMap<String, String>,
-    /// For rows: the first time wanted.
+    /// For rows: the first time wanted. For a series: the first time at which a step may begin.
     pub from: Option<Timestamp>,
-    /// For rows: the first time not wanted any more.
+    /// For rows and series: the first time not wanted any more.
     pub until: Option<Timestamp>,
     /// For rows: the oldest first, rather than the newest.
     pub oldest_first: bool,
+    /// For a series: zeros for the steps in which nothing happened.
+    pub fill: bool,
 }
 
 /// The part of a view that a query asks for.
@@ -123,17 +172,23 @@ pub struct Selection {
     pub reverse: bool,
 }
 
-impl Query {
-    /// The name of a time that is given, if there is one.
-    fn a_time(&self) -> Option<&'static str> {
-        self.from.map(|_| "from").or(self.until.map(|_| "until"))
-    }
+/// Where there may be gaps to fill.
+#[derive(Debug, Clone, Copy)]
+pub struct Gaps<'a> {
+    /// The key of the cell before the first one, if an earlier page answered it.
+    pub after: Option<&'a [u8]>,
+    /// Whether the cells that were read are all of the selection, rather than its first.
+    pub is_all: bool,
+    /// How many cells there may be, counting those that were read.
+    pub limit: usize,
 }
 
 /// The view that a definition asks for.
 pub fn of(definition: &Definition) -> Box<dyn View> {
     match &definition.view {
         definition::View::Counts(counts) => Box::new(counts::Counts::new(counts)),
+        definition::View::Stats(stats) => Box::new(stats::Stats::new(stats)),
+        definition::View::Series(series) => Box::new(series::Series::new(series)),
         definition::View::Rows(rows) => Box::new(rows::Rows::new(rows)),
         definition::View::Latest(latest) => Box::new(latest::Latest::new(latest)),
     }
@@ -162,64 +217,31 @@ impl Selection {
     }
 }
 
-/// A key made of the query's values for the first of these fields.
-///
-/// # Errors
-/// A field that is no key field, a value that is none of its field, or a field left out before another.
-fn prefix(fields: &[definition::FieldRef], query: &Query) -> Result<Blob, FieldError> {
-    let names = fields.iter().map(|field| field.name);
-    if let Some(unknown) = query.by.keys().find(|name| !names.clone().any(|known| known == *name)) {
-        return Err(wrong(unknown, nearest::unknown("key field", unknown, names)));
-    }
-    let mut made = Blob::new();
-    let mut left_out = None;
-    for field in fields {
-        match (query.by.get(field.name), left_out) {
-            (Some(text), None) => key::push(&mut made, &parse(field, text)?),
-            (Some(_), Some(before)) => {
-                return Err(wrong(field.name, format!("can be given only together with {before}")));
-            }
-            (None, _) => left_out = left_out.or(Some(field.name)),
-        }
-    }
-    Ok(made)
-}
-
-/// A query's text as a value of the field.
-fn parse<'t>(field: &definition::FieldRef, text: &'t str) -> Result<Value<'t>, FieldError> {
-    match field.kind {
-        Kind::Integer { .. } => {
-            text.parse().map(Value::Integer).map_err(|_| "must be a whole number".to_owned())
-        }
-        Kind::Time => time::parse(text).map(Value::Time),
-        Kind::Text | Kind::List => Ok(Value::Text(text.into())),
-    }
-    .map_err(|reason| wrong(field.name, reason))
-}
-
-/// Refuses times, for views that are not ordered by them.
-///
-/// # Errors
-/// The time that was given.
-fn without_times(query: &Query) -> Result<(), FieldError> {
-    match query.a_time() {
-        Some(name) => Err(wrong(name, "can be given only for a view of rows")),
-        None => Ok(()),
-    }
-}
-
-fn wrong(name: &str, reason: impl Into<String>) -> FieldError {
-    FieldError { field: name.to_owned(), reason: reason.into() }
-}
-
 /// A value of a key as JSON.
 fn shown(value: &Value<'_>) -> serde_json::Value {
     match value {
-        Value::Absent | Value::List(_) => serde_json::Value::Null,
+        Value::Absent | Value::List(_) | Value::Objects(_) => serde_json::Value::Null,
         Value::Text(text) => text.as_ref().into(),
         Value::Integer(number) => (*number).into(),
         Value::Time(time) => time.to_string().into(),
     }
+}
+
+/// The members of an answer that name the values in a key, which they take off it.
+fn members(
+    fields: &[FieldRef],
+    key: &mut &[u8],
+) -> anyhow::Result<serde_json::Map<String, serde_json::Value>> {
+    let mut members = serde_json::Map::new();
+    for field in fields {
+        members.insert(field.name.to_owned(), shown(&key::pop(key)?));
+    }
+    Ok(members)
+}
+
+/// A sum as JSON: a number, or its digits as a text where no program would read the number without a loss.
+fn whole(sum: u128) -> serde_json::Value {
+    u64::try_from(sum).map_or_else(|_| sum.to_string().into(), Into::into)
 }
 
 /// An event as it is kept in rows and entries.

@@ -1,14 +1,13 @@
 //! Rows: the events themselves, by some fields, ordered by a time.
 
-use super::{Blob, Cell, Event, Query, Selection, View, entry, key, prefix, wrong};
+use super::select::{timed, without_gaps};
+use super::{Blob, Cell, Item, Query, Selection, View, entry, key};
 use crate::definition::{self, FieldRef};
 use anyhow::bail;
-use jiff::Timestamp;
 use refold_domain::receipt::EventId;
 use refold_domain::schema::Value;
 use refold_domain::validation::FieldError;
 use serde_json::Value as Json;
-use std::ops::Bound;
 
 /// Rows ordered by key fields, then time, then partition, writer, seq, command and index.
 #[derive(Debug)]
@@ -35,14 +34,10 @@ impl View for Rows {
         self.by.iter().map(|field| field.name.to_owned()).collect()
     }
 
-    fn key(&self, event: &Event<'_>) -> Option<Blob> {
-        let mut made = Blob::new();
-        self.by.iter().for_each(|field| key::push(&mut made, field.value(event.kind, &event.values)));
-        match &self.time {
-            Some(field) => key::push(&mut made, field.value(event.kind, &event.values)),
-            None => key::push(&mut made, &Value::Time(event.time)),
-        }
-        push_id(&mut made, &event.id);
+    fn key(&self, item: &Item<'_, '_>) -> Option<Blob> {
+        let mut made = item.key(&self.by);
+        key::push(&mut made, &Value::Time(item.time(self.time.as_ref())));
+        push_id(&mut made, &item.event.id);
         Some(made)
     }
 
@@ -59,24 +54,8 @@ impl View for Rows {
     }
 
     fn select(&self, query: &Query) -> Result<Selection, FieldError> {
-        let prefix = prefix(&self.by, query)?;
-        if let Some(time) = query.a_time().filter(|_| query.by.len() < self.by.len()) {
-            let all = self.fields().join(", ");
-            return Err(wrong(time, format!("can be given only together with {all}")));
-        }
-        let mut selection = Selection::prefix(prefix.clone());
-        let at = |time: &Timestamp| {
-            let mut made = prefix.clone();
-            key::push(&mut made, &Value::Time(*time));
-            made
-        };
-        if let Some(from) = &query.from {
-            selection.from = Bound::Included(at(from));
-        }
-        if let Some(until) = &query.until {
-            selection.to = Bound::Excluded(at(until));
-        }
-        Ok(Selection { reverse: !query.oldest_first, ..selection })
+        without_gaps(query)?;
+        Ok(Selection { reverse: !query.oldest_first, ..timed(&self.by, query)? })
     }
 
     fn show(&self, _key: &[u8], value: &[u8]) -> anyhow::Result<Option<Json>> {
@@ -85,8 +64,8 @@ impl View for Rows {
 }
 
 impl Cell for Row {
-    fn fold(&mut self, event: &Event<'_>) -> anyhow::Result<()> {
-        self.0 = Some(entry(event));
+    fn fold(&mut self, item: &Item<'_, '_>) -> anyhow::Result<()> {
+        self.0 = Some(entry(item.event));
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use crate::block_on;
 use crate::driver::{Driver, projections, space};
-use crate::logs::{Command, Commit, LOG, Reads, encode, event_of, genesis};
+use crate::logs::{Command, Commit, LOG, Reads, encode, event_of, genesis, introduction};
 use jiff::Timestamp;
 use refold_projections::catalogue::Projection;
 use refold_projections::definition::{self, Definition};
@@ -93,6 +93,39 @@ fn a_projection_that_overflows_leaves_the_live_set_and_the_others_go_on() {
         );
         assert_eq!(space(&store, 0, counts.space()).await, cells);
         assert_eq!(ask(&store, total).await.unwrap().data, [serde_json::json!({ "count": 7 })]);
+    });
+}
+
+#[test]
+fn squares_that_add_up_to_too_much_break_stats_rather_than_to_lie() {
+    block_on(async {
+        let stats = "name = 'versions'\non = 'introduction.introduced'\nstats = { of = 'version' }";
+        let projections = projections(vec![Definition::parse("test", "versions", stats).unwrap()]);
+        let store = MemoryStore::default();
+        let genesis = genesis(PLACE);
+        let mut driver = Driver::start(PLACE, (0, &genesis), &store, &projections).await;
+        let largest = i64::MAX.cast_unsigned();
+        let introduce = |seq: u64| {
+            let event = introduction("7", "introduction.introduced", None, largest);
+            let commands = vec![Command { guards: vec![], hash: None, events: vec![event] }];
+            let commit = Commit { writer: Uuid::from_u128(1), seq, time: Timestamp::UNIX_EPOCH, commands };
+            (seq, encode(LOG, &commit).into())
+        };
+        driver.fold(&(1..=4).map(introduce).collect::<Vec<_>>(), false).await;
+        let data = ask(&store, &projections[0]).await.unwrap().data;
+        assert_eq!(
+            data,
+            [serde_json::json!({
+                "count": 4, "average": 9_223_372_036_854_775_807_f64, "sum": "36893488147419103228",
+                "min": largest, "max": largest, "stddev": 0.0, "p50": largest, "p90": largest, "p99": largest,
+            })]
+        );
+
+        driver.fold(&[introduce(5)], false).await;
+
+        let broken = driver.head.projections["versions"].broken.clone().unwrap();
+        assert_eq!(broken.reason, "a sum of squares is over 2^128");
+        assert!(matches!(ask(&store, &projections[0]).await, Err(QueryError::Broken { .. })));
     });
 }
 

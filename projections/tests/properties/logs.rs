@@ -336,11 +336,16 @@ pub(crate) fn introduction(key: &str, kind: &str, email: Option<&str>, version: 
     event_of(kind, Some(key), data, Reads::Always)
 }
 
-/// An event about a purchase.
+/// An event about a purchase of one scoop.
 pub(crate) fn purchase(shop: u8, micros: i64) -> Event {
+    purchase_of(shop, micros, r#"{"type":"lemon","quantity":1,"price":100}"#)
+}
+
+/// An event about a purchase of these scoops.
+pub(crate) fn purchase_of(shop: u8, micros: i64, scoops: &str) -> Event {
     let time = Timestamp::from_microsecond(micros).unwrap();
     let data =
-        format!(r#"{{"shop_id":"shop {shop}","purchase_id":"x","timestamp":"{time}","scoops":[{micros}]}}"#);
+        format!(r#"{{"shop_id":"shop {shop}","purchase_id":"x","timestamp":"{time}","scoops":[{scoops}]}}"#);
     event_of("purchase.recorded", Some("x"), data, Reads::Always)
 }
 
@@ -352,11 +357,11 @@ pub(crate) fn event_of(kind: &str, key: Option<&str>, data: String, reads: Reads
 /// Events that cannot be read, wholly or by their aggregate.
 fn odd() -> Vec<Event> {
     let never = |kind, key, data: &str| event_of(kind, key, data.to_owned(), Reads::Never);
-    let purchase = |scoops: &str| {
-        let data = format!(
-            r#"{{"shop_id":"s","purchase_id":"x","timestamp":"2026-01-01T00:00:00Z","scoops":{scoops}}}"#
-        );
-        event_of("purchase.recorded", Some("x"), data, Reads::Never)
+    let purchase = |scoops: &str| Event { reads: Reads::Never, ..purchase_of(0, 0, scoops) };
+    let linked = |links: &str| {
+        let key = aggregate_key(0);
+        let data = format!(r#"{{"id":"{key}","version":1,"name":"Ada","message":"hi","links":{links}}}"#);
+        event_of(INTRODUCTIONS[0], Some(&key), data, Reads::Never)
     };
     vec![
         never("food.observed", None, "{}"),
@@ -372,9 +377,13 @@ fn odd() -> Vec<Event> {
             Reads::NotByItsAggregate,
         ),
         // JSON that cannot be shown again.
-        purchase("[1e999]"),
-        purchase(r#"["\ud800"]"#),
-        purchase(&format!("{}{}", "[".repeat(126), "]".repeat(126))),
+        linked("[1e999]"),
+        linked(r#"["\ud800"]"#),
+        linked(&format!("{}{}", "[".repeat(126), "]".repeat(126))),
+        // Scoops that are none.
+        purchase("1"),
+        purchase(r#"{"type":"lemon","quantity":1}"#),
+        purchase(r#"{"type":"lemon","quantity":1,"price":-1}"#),
     ]
 }
 

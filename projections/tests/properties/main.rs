@@ -11,6 +11,8 @@ mod log;
 mod logs;
 mod model;
 mod naive;
+mod naive_numbers;
+mod numbers;
 mod projector;
 mod stores;
 mod views;

@@ -25,13 +25,13 @@ const FOODS: [&str; 5] = ["pie", "pi", "p\\u0000ie", "p", "\u{10ffff}"];
 
 /// An event, and where it comes to stand.
 #[derive(Debug, Clone)]
-struct Plan {
-    event: Event,
-    partition: u32,
+pub(crate) struct Plan {
+    pub(crate) event: Event,
+    pub(crate) partition: u32,
     /// Whether a new commit begins with it, of this writer and time.
-    fresh: bool,
-    writer: u128,
-    nanos: i128,
+    pub(crate) fresh: bool,
+    pub(crate) writer: u128,
+    pub(crate) nanos: i128,
 }
 
 fn plan() -> impl Strategy<Value = Plan> {
@@ -86,7 +86,7 @@ async fn fold(plans: &[Plan], sizes: &[usize]) -> Folded {
     Folded { store, projections, events }
 }
 
-fn commits<'p>(plans: impl Iterator<Item = &'p Plan>) -> Vec<Commit> {
+pub(crate) fn commits<'p>(plans: impl Iterator<Item = &'p Plan>) -> Vec<Commit> {
     let mut commits: Vec<Commit> = Vec::new();
     let mut last = BTreeMap::<_, u64>::new();
     for plan in plans {
@@ -107,7 +107,7 @@ fn commits<'p>(plans: impl Iterator<Item = &'p Plan>) -> Vec<Commit> {
     commits
 }
 
-fn happened(partition: u32, commits: &[Commit]) -> Vec<Happened> {
+pub(crate) fn happened(partition: u32, commits: &[Commit]) -> Vec<Happened> {
     let mut events = Vec::new();
     for Commit { writer, seq, time, commands } in commits {
         for (command, told) in (0..).zip(commands) {
@@ -170,7 +170,8 @@ impl Question {
             seconds.filter(|_| has_times).map(|seconds| Timestamp::from_second(seconds).unwrap())
         };
         let (from, until) = (time(self.from), time(self.until));
-        Query { by, from, until, oldest_first: self.oldest_first && matches!(view.shape, Shape::Rows(_)) }
+        let oldest_first = self.oldest_first && matches!(view.shape, Shape::Rows(_));
+        Query { by, from, until, oldest_first, fill: false }
     }
 }
 
@@ -340,6 +341,13 @@ fn a_wrong_question_is_answered_with_what_is_wrong() {
                 Query { until: noon, ..Query::default() },
                 "until: can be given only for a view of rows",
             ),
+            (
+                "newest_purchase",
+                Query { until: noon, ..Query::default() },
+                "until: can be given only for a view of rows",
+            ),
+            ("food_counts", Query { fill: true, ..Query::default() }, "fill: can be given only for a series"),
+            ("diary", Query { fill: true, ..Query::default() }, "fill: can be given only for a series"),
         ] {
             let request = Request { query, cursor: None, limit: Limit::entries(1) };
             match folded.page(place_of(view), &request).await {
