@@ -1,27 +1,49 @@
-// A view's cells as a table that is updated in place: counts with bars, rows and latest as the events they hold.
+// A view's cells as a table that is updated in place: numbers with bars, rows and latest as the events they hold.
 
-import { el, flash, list, number, setText, time, value } from "./dom.js";
+import { el, flash, list, setText, time, value } from "./dom.js";
 
-/** Counts, the highest first, each with a bar as long as its share of the highest. */
-export function showCounts(table, cells, isFirst) {
-  const fields = Object.keys(cells[0] ?? {}).filter((name) => name !== "count");
-  const highest = Math.max(1, ...cells.map((cell) => cell.count));
+/** What the cells of a kind of view tell in numbers; those of other kinds are events. */
+export const MEASURES = {
+  counts: ["count"],
+  series: ["value"],
+  stats: ["count", "average", "sum", "min", "max", "stddev", "p50", "p90", "p99"],
+};
+
+/** Numbers by the view's fields; where there is one a row, with a bar as long as its share of the highest. */
+export function showNumbers(table, cells, isFirst, measures) {
+  const fields = Object.keys(cells[0] ?? {}).filter((name) => !measures.includes(name));
+  const [first] = measures;
+  const hasBars = measures.length === 1;
+  const highest = Math.max(1, ...cells.map((cell) => Number(cell[first])));
   const columns = [
-    ...fields.map((name) => ({ name, label: name, show: (cell) => value(cell[name]), of: (cell) => cell[name] })),
-    { name: "bar", label: "", className: "bar", show: () => el("div"), of: () => null },
-    { name: "count", label: "count", className: "number", show: (cell) => el("span", {}, number(cell.count)), of: (cell) => cell.count },
+    ...fields.map((name) => ({ name, label: name, show: (cell) => field(name, cell[name]), of: (cell) => cell[name] })),
+    ...(hasBars ? [{ name: "bar", label: "", className: "bar", show: () => el("div"), of: () => null }] : []),
+    ...measures.map((name) => ({ name, label: name, className: "number", show: (cell) => value(cell[name]), of: (cell) => cell[name] })),
   ];
-  table.className = "counts";
+  // Many numbers a row are read like the fields of an event.
+  table.className = !hasBars ? "events" : fields.length > 1 ? "counts many" : "counts";
   show(table, columns, cells, (cell) => JSON.stringify(fields.map((name) => cell[name])), (row, cell, isNew) => {
-    row.querySelector(".bar > div").style.width = `${(100 * cell.count) / highest}%`;
-    if (!isFirst && (isNew || row.count !== cell.count)) flash(row);
-    row.count = cell.count;
+    if (hasBars) row.querySelector(".bar > div").style.width = `${(100 * Number(cell[first])) / highest}%`;
+    if (!isFirst && (isNew || row.told !== cell[first])) flash(row);
+    row.told = cell[first];
   });
 }
 
 /** Counts as they are ordered here: by how many, then by name. */
 export function byCount(a, b) {
   return b.count - a.count || JSON.stringify(a).localeCompare(JSON.stringify(b));
+}
+
+/** Steps of a series as they are ordered here: the newest first, then the highest. */
+export function byStep(a, b) {
+  return Date.parse(b.from) - Date.parse(a.from) || Number(b.value) - Number(a.value);
+}
+
+/** A step of a series begins in UTC, whatever the reader's own zone is. */
+function field(name, any) {
+  if (name !== "from") return value(any);
+  const [day, clock] = any.split("T");
+  return el("time", { datetime: any, title: any }, clock === "00:00:00Z" ? day : `${day} ${clock.slice(0, 5)} UTC`);
 }
 
 /** Events: when they were recorded and what they say. `actions` makes buttons for one, `isMine` knows those written here. */

@@ -2,7 +2,7 @@
 
 import { Away, read } from "./api.js";
 import { byId, clone, el, list, number, plural, setText, show } from "./dom.js";
-import { byCount, showCounts, showEvents } from "./table.js";
+import { MEASURES, byCount, byStep, showEvents, showNumbers } from "./table.js";
 
 const SHOWN_FIRST = 10;
 const SHOWN_MAX = 5_000;
@@ -143,7 +143,8 @@ class Card {
       const parameters = new URLSearchParams([...this.filters.values(), ["limit", limit], ...(next ? [["cursor", next]] : [])]);
       const answer = await this.ask(`/views/${encodeURIComponent(this.name)}?${parameters}`, receipt);
       if (!answer.isOk) return answer;
-      cells.push(...answer.body.data);
+      // Of a view with a single cell, that is the answer.
+      cells.push(...[answer.body.data].flat());
       next = answer.body.next;
     } while (next && cells.length < enough);
     return { isOk: true, cells, isMore: Boolean(next) };
@@ -174,12 +175,14 @@ class Card {
   }
 
   showCells(cells, isMore) {
+    const measures = MEASURES[this.kind];
     if (this.kind === "counts") cells.sort(byCount);
-    else if (this.isOrderedHere()) cells.sort((a, b) => Date.parse(b.time) - Date.parse(a.time));
+    else if (this.kind === "series") cells.sort(byStep);
+    else if (!measures && this.isOrderedHere()) cells.sort((a, b) => Date.parse(b.time) - Date.parse(a.time));
     this.cells = cells;
     const shown = cells.slice(0, this.wanted);
     const table = this.find("table");
-    if (this.kind === "counts") showCounts(table, shown, this.isFirst);
+    if (measures) showNumbers(table, shown, this.isFirst, measures);
     else showEvents(table, shown, this.isFirst, { actions: actions.get(this.name), isMine });
     this.isFirst = false;
     this.showFooter(shown.length, cells, isMore);
