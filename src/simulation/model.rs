@@ -122,6 +122,8 @@ impl Model {
             "introductions" => latest(events),
             "introduction_history" => rows(events, "introduction."),
             "purchases_by_day" => rows(events, "purchase."),
+            "revenue_by_day" => by_day(events, |scoop| number(scoop, "quantity") * number(scoop, "price")),
+            "scoops_by_day" => by_day(events, |scoop| number(scoop, "quantity")),
             "detections" => rows(events, "vehicle."),
             "suspicious_vehicles" => rows(events.filter(|event| event.data["category"] == "SUV"), "vehicle."),
             "vehicles_per_make" => counts(events, "vehicle.detected", "make"),
@@ -152,6 +154,25 @@ fn latest<'e>(events: impl Iterator<Item = &'e Event>) -> Vec<Json> {
 
 fn rows<'e>(events: impl Iterator<Item = &'e Event>, kinds: &str) -> Vec<Json> {
     events.filter(|event| event.kind.starts_with(kinds)).map(|event| event.entry.clone()).collect()
+}
+
+/// What the scoops of each shop, flavour and day come to.
+fn by_day<'e>(events: impl Iterator<Item = &'e Event>, amount: impl Fn(&Json) -> u64) -> Vec<Json> {
+    let mut sums = BTreeMap::<_, u64>::new();
+    for Event { data, .. } in events.filter(|event| event.kind == "purchase.recorded") {
+        let text = |value: &Json| value.as_str().expect("a text").to_owned();
+        let (shop, time) = (text(&data["shop_id"]), text(&data["timestamp"]));
+        let day = time.split('T').next().expect("a day").to_owned();
+        for scoop in data["scoops"].as_array().expect("scoops") {
+            *sums.entry((shop.clone(), text(&scoop["type"]), day.clone())).or_default() += amount(scoop);
+        }
+    }
+    let line = |((shop, flavour, day), sum)| json!({"shop_id": shop, "type": flavour, "from": format!("{day}T00:00:00Z"), "value": sum});
+    sums.into_iter().map(line).collect()
+}
+
+fn number(scoop: &Json, name: &str) -> u64 {
+    scoop[name].as_u64().expect("a number")
 }
 
 impl Partition {

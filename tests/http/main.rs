@@ -22,5 +22,6 @@ mod pictures;
 mod purchases;
 mod raw;
 mod server;
+mod statistics;
 mod stopping;
 mod store;

@@ -84,6 +84,8 @@ async fn projections_tell_where_they_are() {
         "introduction_history",
         "introductions",
         "purchases_by_day",
+        "revenue_by_day",
+        "scoops_by_day",
         "suspicious_vehicles",
         "vehicles_per_make",
     ];

@@ -22,6 +22,8 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
          "--disable-component-update", "--disable-sync"]
 EVIL = "<img src=x onerror=document.title='owned'>"
 WATCH = "window.breaches = []; document.addEventListener('securitypolicyviolation', e => breaches.push(`${e.violatedDirective}: ${e.blockedURI}`))"
+# A view of a kind that none of the compiled-in ones is.
+STATS = "name = 'prices'\non = 'purchase.recorded'\nstats = { of = 'scoops[].price' }\n"
 # A refused command is an answer, but a browser logs it all the same.
 REFUSED = re.compile(r"Failed to load resource: the server responded with a status of (412|422|503)")
 
@@ -75,6 +77,7 @@ def a_lost_answer_is_repeated_once(page, base):
 
 
 def purchases(page, base):
+    expect(view(page, "prices").locator("tbody tr td").first).to_have_text("0")
     page.get_by_role("tab", name="Purchase").click()
     page.get_by_role("button", name="Add a flavour").click()
     page.locator("#scoops .scoop").nth(1).get_by_role("combobox").select_option("lemon")
@@ -89,6 +92,9 @@ def purchases(page, base):
     page.get_by_role("button", name="Record the purchase").click()
     expect(page.locator("#purchase .alert.good")).to_contain_text("It can be read in Purchases")
     expect(view(page, "purchases_by_day").locator("tbody tr.mine")).to_contain_text(["lemon"])
+    expect(view(page, "prices").locator("tbody tr td")).to_have_text(["2", "225", "450", "200", "250", "25", "200", "250", "250"])
+    expect(row(page, "revenue_by_day", "lemon").locator(".number")).to_have_text("250")
+    expect(row(page, "scoops_by_day", "lemon")).to_contain_text(re.compile(r"\d{4}-\d\d-\d\d"))
     expect(page.locator("#purchase-id")).not_to_have_value("91e1a2db-9c1c-4b3e-9f0a-1c1e4e4d0002")
     picture(page, "purchase-recorded")
 
@@ -292,7 +298,7 @@ def opened(browser, base):
     page.on("request", lambda request: asked.append(request.url))
     page.goto(base)
     expect(page.locator("#service-state")).to_have_text("Ready")
-    expect(page.locator(".view .chip.live")).to_have_count(7)
+    expect(page.locator(".view .chip.live")).to_have_count(len(page.request.get(f"{base}/views").json()))
     yield page
     odd = [text for text in said if not page.expected.search(text)]
     assert not odd, f"the console says: {odd}"
@@ -307,7 +313,10 @@ def opened(browser, base):
 def served(binary):
     """The binary on a port that is free, with an empty data directory."""
     with tempfile.TemporaryDirectory() as directory:
-        settings = {"REFOLD__DATA_DIR": f"{directory}/data", "REFOLD__HTTP__LISTEN": "127.0.0.1:0"}
+        definitions = pathlib.Path(directory, "definitions")
+        definitions.mkdir()
+        (definitions / "prices.toml").write_text(STATS, encoding="utf-8")
+        settings = {"REFOLD__DATA_DIR": f"{directory}/data", "REFOLD__HTTP__LISTEN": "127.0.0.1:0", "REFOLD__PROJECTIONS__DIR": str(definitions)}
         server = subprocess.Popen([binary, "serve"], env={**os.environ, **settings}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         try:
             base, said = address(server)

@@ -15,12 +15,14 @@ pub const DEFINITION_BYTES_MAX: u64 = 64 * 1024;
 pub const DEFINITIONS_MAX: usize = 256;
 
 /// The compiled-in definitions, by name.
-const DEFAULTS: [(&str, &str); 7] = [
+const DEFAULTS: &[(&str, &str)] = &[
     ("detections", include_str!("../../detections.toml")),
     ("food_counts", include_str!("../../food_counts.toml")),
     ("introduction_history", include_str!("../../introduction_history.toml")),
     ("introductions", include_str!("../../introductions.toml")),
     ("purchases_by_day", include_str!("../../purchases_by_day.toml")),
+    ("revenue_by_day", include_str!("../../revenue_by_day.toml")),
+    ("scoops_by_day", include_str!("../../scoops_by_day.toml")),
     ("suspicious_vehicles", include_str!("../../suspicious_vehicles.toml")),
     ("vehicles_per_make", include_str!("../../vehicles_per_make.toml")),
 ];
@@ -44,7 +46,7 @@ pub fn defaults() -> Vec<Definition> {
 /// All that is wrong with all files.
 pub fn load(dir: Option<&Path>) -> Result<Vec<Definition>, DefinitionErrors> {
     let (files, problems) = dir.map_or_else(Default::default, read);
-    assemble(schema::EVENT_TYPES, &DEFAULTS, &files, problems)
+    assemble(schema::EVENT_TYPES, DEFAULTS, &files, problems)
 }
 
 fn assemble(
