@@ -6,6 +6,7 @@ use refold_domain::schema::{Field, Kind};
 
 mod numbers;
 mod random;
+mod readme;
 
 /// Types with what the real ones do not have yet: private fields, numbers, and names that differ in kind.
 static TYPES: &[&EventType] = &[
