@@ -1,11 +1,13 @@
-//! Pictures: register one with its weight.
+//! Pictures: register one with its weight, and read what they weigh.
 
 use super::Tag;
 use super::body::{Body, Parse};
-use super::failure::{Commanding, Failure};
+use super::failure::{Commanding, Failure, Querying};
+use super::reading::{page, wait_for_receipts};
 use super::recording::{Fact, record_fact};
 use super::typed::{Key, Typed};
 use crate::service::Service;
+use anyhow::Context;
 use poem::Request;
 use poem_openapi::param::Header;
 use poem_openapi::payload::Json;
@@ -13,6 +15,9 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use refold_domain::pictures;
 use refold_domain::validation::FieldError;
+use refold_projections::query::QueryError;
+use refold_projections::view::Query;
+use serde::Deserialize;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -40,6 +45,44 @@ struct RegisteredPicture {
     picture_id: String,
     /// What it weighs in grams
     weight: i64,
+}
+
+/// What all registered pictures weigh, in grams; `null` where there are none.
+#[derive(Debug, Default, Object, Deserialize)]
+struct Weights {
+    /// How many registrations there are
+    count: u64,
+    /// The mean
+    #[oai(nullable)]
+    average: Option<f64>,
+    /// All together
+    #[oai(nullable)]
+    sum: Option<u64>,
+    /// The least
+    #[oai(nullable)]
+    min: Option<u64>,
+    /// The greatest
+    #[oai(nullable)]
+    max: Option<u64>,
+    /// The standard deviation of the whole
+    #[oai(nullable)]
+    stddev: Option<f64>,
+    /// The median; like the other quantiles at most 0.8 % off
+    #[oai(nullable)]
+    p50: Option<u64>,
+    /// Nine in ten weigh no more
+    #[oai(nullable)]
+    p90: Option<u64>,
+    /// 99 in a hundred weigh no more
+    #[oai(nullable)]
+    p99: Option<u64>,
+}
+
+#[derive(ApiResponse)]
+enum Weighed {
+    /// What they weigh
+    #[oai(status = 200)]
+    Stats(Json<Weights>, #[oai(header = "Refold-Position")] String),
 }
 
 #[derive(ApiResponse)]
@@ -79,5 +122,24 @@ impl Pictures {
             record_fact(&self.0, request, "POST /pictures", &picture, || picture.registered()).await?;
         let Fact { id, data: pictures::Picture { picture_id, weight }, receipt } = recorded;
         Ok(Registered::Created(Json(RegisteredPicture { id, picture_id, weight }), receipt))
+    }
+
+    /// What all registered pictures weigh
+    #[oai(path = "/pictures/stats", method = "get")]
+    async fn stats(
+        &self,
+        request: &Request,
+        /// Waits until the commands of these receipts can be seen
+        #[oai(name = "Refold-Receipt")]
+        _receipts: Header<Option<String>>,
+        /// How long to wait for them: `wait=SECONDS`, 2 unless said, at most 30
+        #[oai(name = "Prefer")]
+        _prefer: Header<Option<String>>,
+    ) -> Result<Weighed, Failure<Querying>> {
+        let reached = wait_for_receipts(&self.0, request).await?;
+        let page = self.0.page("picture_weights", &page(Query::default(), None, None), &reached).await?;
+        let weights = page.data.into_iter().next().map(serde_json::from_value).transpose();
+        let weights = weights.context("the view picture_weights").map_err(QueryError::Failed)?;
+        Ok(Weighed::Stats(Json(weights.unwrap_or_default()), page.position.to_string()))
     }
 }

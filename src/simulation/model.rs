@@ -124,6 +124,8 @@ impl Model {
             "purchases_by_day" => rows(events, "purchase."),
             "revenue_by_day" => by_day(events, |scoop| number(scoop, "quantity") * number(scoop, "price")),
             "scoops_by_day" => by_day(events, |scoop| number(scoop, "quantity")),
+            // Nobody in the simulation registers pictures.
+            "picture_weights" => Vec::new(),
             "detections" => rows(events, "vehicle."),
             "suspicious_vehicles" => rows(events.filter(|event| event.data["category"] == "SUV"), "vehicle."),
             "vehicles_per_make" => counts(events, "vehicle.detected", "make"),

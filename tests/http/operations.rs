@@ -83,6 +83,7 @@ async fn projections_tell_where_they_are() {
         "food_counts",
         "introduction_history",
         "introductions",
+        "picture_weights",
         "purchases_by_day",
         "revenue_by_day",
         "scoops_by_day",

@@ -156,7 +156,7 @@ def pictures(page, base):
     page.locator("#picture-id").fill("000000243626")
     page.locator("#picture-weight").fill("1778")
     page.get_by_role("button", name="Register the picture").click()
-    expect(page.locator("#picture .alert.good")).to_contain_text("Recorded.")
+    expect(page.locator("#picture .alert.good")).to_contain_text("It can be read in Picture weights")
     picture(page, "picture-registered")
 
 

@@ -11,7 +11,7 @@ pub(super) struct Required {
 }
 
 /// Whatever a directory says, these stay as they are, but for title, description and comments.
-pub(super) const REQUIRED: [Required; 6] = [
+pub(super) const REQUIRED: [Required; 7] = [
     Required { name: "detections", route: "GET /detections", meaning: "on vehicle.detected: rows" },
     Required { name: "food_counts", route: "GET /aggregated", meaning: "on food.observed: counts by food" },
     Required {
@@ -23,6 +23,11 @@ pub(super) const REQUIRED: [Required; 6] = [
         name: "introductions",
         route: "GET /introductions",
         meaning: "on introduction.introduced, introduction.revised: latest, removed on introduction.withdrawn",
+    },
+    Required {
+        name: "picture_weights",
+        route: "GET /pictures/stats",
+        meaning: "on picture.registered: stats of weight",
     },
     Required {
         name: "purchases_by_day",
