@@ -47,6 +47,7 @@ impl App {
         let limits = Limits {
             connections_max: settings.http.connections_max,
             head: settings.http.head_timeout,
+            answer: settings.http.answer_timeout,
             stop: settings.http.stop_timeout,
         };
         let routes = http::routes(&service, settings.http);

@@ -59,6 +59,9 @@ pub struct Http {
     /// How long a client may take to send a request's body.
     #[serde(rename = "body_timeout_ms", with = "milliseconds")]
     pub body_timeout: Duration,
+    /// How long a client may take nothing of its answer.
+    #[serde(rename = "answer_timeout_ms", with = "milliseconds")]
+    pub answer_timeout: Duration,
     /// How long a stopping server waits for the requests it is answering.
     #[serde(rename = "stop_timeout_ms", with = "milliseconds")]
     pub stop_timeout: Duration,

@@ -95,8 +95,7 @@ async fn read(request: &Request, body: &mut RequestBody) -> Result<Vec<u8>, Prob
 
 /// Returns when the service has been stopping for so long that no body is waited for any more.
 async fn cut_off(request: &Request) {
-    let stopping: &Stopping = request.data().expect("every connection tells its requests");
-    stopping.begun().await;
+    Stopping::told(request).begun().await;
     sleep(STOP_WAIT).await;
 }
 

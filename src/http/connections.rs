@@ -1,4 +1,5 @@
-//! Serves connections: each request's head is bounded in time and size, and stopping finishes what is held.
+//! Serves connections: each request's head is bounded in time and size, the taking of each answer in time, and stopping
+//! finishes what is held.
 //!
 //! So many connections and no more: one too many is told so and closed at once. Left waiting, it would look open to
 //! whoever sent it, while nobody answers; closed, a load balancer takes another server before it has sent anything, and
@@ -6,6 +7,7 @@
 //!
 //! Only HTTP/1: what tells HTTP/2 apart would wait for a client's first bytes without a bound.
 
+use super::patience::Patient;
 use anyhow::ensure;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -32,6 +34,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const TOO_MANY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 
+/// How long a client may take nothing of its answer when the service stops.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
+
 /// How many connections there may be, and how long clients may take, and the service when it stops.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -39,6 +44,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// From a connection's start, or its last answer, to the end of the next request's head.
     pub head: Duration,
+    /// Without anything of an answer being taken.
+    pub answer: Duration,
     /// From the signal to stop to the last answer.
     pub stop: Duration,
 }
@@ -48,6 +55,14 @@ pub struct Limits {
 pub struct Stopping(watch::Receiver<()>);
 
 impl Stopping {
+    /// What a request was told.
+    ///
+    /// # Panics
+    /// Where it came in through no connection.
+    pub fn told(request: &Request) -> &Self {
+        request.data().expect("every connection tells its requests")
+    }
+
     /// Returns when the service begins to stop.
     pub async fn begun(&self) {
         // No sender any more is a service that has stopped.
@@ -80,7 +95,7 @@ pub async fn serve(
                     continue;
                 };
                 let endpoint = Arc::clone(&endpoint);
-                let connection = Connection { stream, local, remote, endpoint, head: limits.head, _place: place };
+                let connection = Connection { stream, local, remote, endpoint, limits, _place: place };
                 tokio::spawn(connection.run(stopping.clone()));
             }
         }
@@ -144,14 +159,14 @@ struct Connection<E> {
     local: SocketAddr,
     remote: SocketAddr,
     endpoint: Arc<E>,
-    head: Duration,
+    limits: Limits,
     _place: OwnedSemaphorePermit,
 }
 
 impl<E: Endpoint<Output = poem::Response> + 'static> Connection<E> {
     /// Answers its requests; once `stopping` changes only those that it has begun to read.
     async fn run(self, stopping: Stopping) {
-        let Self { stream, local, remote, endpoint, head, _place } = self;
+        let Self { stream, local, remote, endpoint, limits, _place } = self;
         let (local, remote) = (LocalAddr(local.into()), RemoteAddr(remote.into()));
         let had_request = AtomicBool::new(false);
         let service = service_fn(|request: hyper::Request<Incoming>| {
@@ -162,7 +177,9 @@ impl<E: Endpoint<Output = poem::Response> + 'static> Connection<E> {
             async move { Ok::<hyper::Response<_>, Infallible>(endpoint.get_response(request).await.into()) }
         });
         let mut server = http1::Builder::new();
-        server.timer(TokioTimer::new()).header_read_timeout(head);
+        server.timer(TokioTimer::new()).header_read_timeout(limits.head);
+        let hurry = async { stopping.begun().await };
+        let stream = Patient::new(stream, limits.answer, (hurry, STOP_PATIENCE));
         let mut connection = pin!(server.serve_connection(TokioIo::new(stream), service));
         // A connection that breaks is the client's business.
         tokio::select! {

@@ -22,6 +22,7 @@ pub mod measure;
 pub mod operations;
 pub mod page;
 pub mod parameters;
+pub mod patience;
 pub mod pictures;
 pub mod problem;
 pub mod purchases;

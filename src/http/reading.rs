@@ -1,5 +1,6 @@
 //! What all queries share: first they wait for the receipts that the client brings, last they say how far they saw.
 
+use super::connections::Stopping;
 use super::headers::{receipts, wait};
 use super::problem::Problem;
 use crate::service::Service;
@@ -11,6 +12,7 @@ use refold_projections::query::{self, Reached};
 use refold_projections::state::Verdict;
 use refold_projections::store::Limit;
 use refold_projections::view::Query;
+use tokio::time::sleep;
 
 /// How many items a page has unless told otherwise.
 pub const PAGE_DEFAULT: u32 = 100;
@@ -24,20 +26,24 @@ pub const PAGE_BYTES_MAX: usize = 4 << 20;
 /// Waits until everything that the client wrote can be seen, and says how far the store had come then.
 ///
 /// # Errors
-/// 400 for a malformed receipt, 503 where it takes too long, 500 where the broker lost a commit.
+/// 400 for a malformed receipt, 503 where it takes too long or the service stops, 500 where the broker lost a commit.
 pub async fn wait_for_receipts(service: &Service, request: &Request) -> Result<Reached, Problem> {
     let receipts = receipts(request, service.progress.partitions())?;
     if receipts.is_empty() {
         return Ok(Reached::default());
     }
     let folded = try_join_all(receipts.iter().map(|receipt| folded(service, receipt)));
-    match tokio::time::timeout(wait(request), folded).await {
-        Ok(places) => Ok(reached(&receipts, &places?)),
-        Err(_) => {
-            let detail = "a command named by Refold-Receipt is not folded yet; ask again, or wait longer with Prefer: wait=SECONDS";
-            Err(Problem::unavailable("not-folded", "What you wrote cannot be seen yet", detail))
-        }
+    tokio::select! {
+        biased;
+        places = folded => Ok(reached(&receipts, &places?)),
+        () = Stopping::told(request).begun() => Err(not_folded("the service is stopping: ask again")),
+        () = sleep(wait(request)) => Err(not_folded("ask again, or wait longer with Prefer: wait=SECONDS")),
     }
+}
+
+fn not_folded(remedy: &str) -> Problem {
+    let detail = format!("a command named by Refold-Receipt is not folded yet; {remedy}");
+    Problem::unavailable("not-folded", "What you wrote cannot be seen yet", detail)
 }
 
 fn reached(receipts: &[Receipt], places: &[Offset]) -> Reached {

@@ -21,6 +21,7 @@ pub(super) const KEYS: &[(&str, Allowed)] = &[
     ("http.requests_max", Allowed::Number(1..=100_000)),
     ("http.head_timeout_ms", Allowed::Number(TIMES_MS)),
     ("http.body_timeout_ms", Allowed::Number(TIMES_MS)),
+    ("http.answer_timeout_ms", Allowed::Number(TIMES_MS)),
     ("http.stop_timeout_ms", Allowed::Number(TIMES_MS)),
     ("log.broker", Allowed::Word(&["embedded"])),
     ("log.partitions", Allowed::Number(1..=1_024)),

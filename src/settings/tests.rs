@@ -113,7 +113,7 @@ fn odd_shapes_are_unknown_keys_too() {
     for (text, told) in [
         ("[htpp]\nlisten = 'x'", r#"unknown key "htpp": did you mean "http"?"#),
         ("[htpp]", r#"unknown key "htpp": did you mean "http"?"#),
-        ("http = 5", "http is a section, not a value; its keys: body_bytes_max"),
+        ("http = 5", "http is a section, not a value; its keys: answer_timeout_ms, body_bytes_max"),
         ("[data_dir]\nx = 1", r#"unknown key "data_dir.x": data_dir is a value, not a section"#),
         ("[http.listen]", "http.listen = a table is not allowed"),
         ("[http.lisen.deep]\nx = 1", r#"unknown key "lisen" in [http]"#),

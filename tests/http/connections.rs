@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 const PING: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
 const CONNECTIONS_MAX: usize = 4;
+/// A request whose answers, so often, are more than sockets hold.
+pub(crate) const MANY: &str = "GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n";
+pub(crate) const MANY_TIMES: usize = 1_000;
 /// How many are tried that are too many.
 const TRIED: usize = 100;
 
@@ -45,6 +48,31 @@ async fn one_connection_too_many_is_refused_at_once() {
     drop(held);
     client.get("/healthz").insist().await.is(200);
     server.stop().await;
+}
+
+/// It would hold its answer and its place among the connections for ever.
+#[tokio::test]
+async fn who_does_not_take_an_answer_is_cut_off() {
+    let server = Server::new()
+        .with("HTTP__CONNECTIONS_MAX", "1")
+        .with("HTTP__HEAD_TIMEOUT_MS", "200")
+        .with("HTTP__ANSWER_TIMEOUT_MS", "500");
+    let server = server.ready().await;
+    let client = server.client();
+    let take = async {
+        loop {
+            let mut connection = Raw::narrow(&client).await;
+            connection.send(PING).await;
+            // Who asked whether it is ready may not have hung up yet.
+            if status(&connection.until("\r\n\r\n").await) == Some(200) {
+                break connection;
+            }
+        }
+    };
+    let mut connection = in_time("taken", Box::pin(take)).await;
+    connection.send(MANY.repeat(MANY_TIMES)).await;
+    // Its place is the only one: it is free when the connection is cut off.
+    client.get("/healthz").insist().await.is(200);
 }
 
 /// A byte now and then is no reason to wait longer: the time is that of the whole body.

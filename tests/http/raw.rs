@@ -4,7 +4,7 @@ use crate::client::Client;
 use crate::server::in_time;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::interval;
 
 /// A connection.
@@ -13,6 +13,13 @@ pub(crate) struct Raw(TcpStream);
 impl Raw {
     pub(crate) async fn connect(client: &Client) -> Self {
         Self(TcpStream::connect(client.address().await).await.unwrap())
+    }
+
+    /// A connection of a client that can hold next to nothing of an answer that it does not read.
+    pub(crate) async fn narrow(client: &Client) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(1_024).unwrap();
+        Self(socket.connect(client.address().await).await.unwrap())
     }
 
     /// Sends bytes; a service that has closed the connection already may not want them.

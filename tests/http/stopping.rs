@@ -1,11 +1,15 @@
 //! Stopping by SIGTERM: what is held is answered, nothing acknowledged is lost, and it ends well.
 
+use crate::client::Client;
+use crate::connections::{MANY, MANY_TIMES};
 use crate::foods::{aggregated, newest, observe};
 use crate::raw::{Raw, status};
-use crate::server::Server;
+use crate::server::{Server, in_time};
 use futures::future::join_all;
 use serde_json::json;
+use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::interval;
 
 const BODY: &str = r#"{"food": "pie"}"#;
 
@@ -95,4 +99,54 @@ async fn an_idle_connection_does_not_hold_it_up() {
     half.send("GET /healthz HTTP/1.1\r\nHo").await;
     client.get("/healthz").send().await.is(200);
     server.stop().await;
+}
+
+#[tokio::test]
+async fn who_does_not_take_an_answer_does_not_hold_it_up() {
+    let mut server = Server::start().await;
+    let client = server.client();
+    let mut connection = Raw::narrow(&client).await;
+    connection.send(MANY.repeat(MANY_TIMES)).await;
+    in_time("held up", until_held_up(&client)).await;
+
+    server.stop().await;
+}
+
+/// Waits until nothing is answered any more but who asks here.
+async fn until_held_up(client: &Client) {
+    let mut ticks = interval(Duration::from_millis(200));
+    let mut before = None;
+    loop {
+        ticks.tick().await;
+        let metrics = client.get("/metrics").send().await.is(200).text;
+        let is_answered = |line: &&str| line.contains("method=\"GET\"") && line.contains("status=\"2xx\"");
+        let answered = metrics.lines().find(is_answered).and_then(|line| line.split(' ').next_back());
+        let answered: u64 = answered.unwrap().parse().unwrap();
+        if before.is_some_and(|before| answered == before + 1) {
+            return;
+        }
+        before = Some(answered);
+    }
+}
+
+/// What it waits for will not come any more.
+#[tokio::test]
+async fn a_query_that_waits_for_a_receipt_is_answered_at_once() {
+    let mut server = Server::start().await;
+    let client = server.client();
+    let mut connection = Raw::connect(&client).await;
+    let receipt = "0.0198a6c2-7a10-7000-8000-000000000001.1.0";
+    let head = format!("Host: x\r\nRefold-Receipt: {receipt}\r\nPrefer: wait=30\r\n\r\n");
+    connection
+        .send(format!("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /aggregated HTTP/1.1\r\n{head}"))
+        .await;
+    // Both requests came at once: where the first is answered, the second is looked at.
+    connection.until("\"ok\"").await;
+    client.get("/healthz").send().await.is(200);
+
+    server.stop().await;
+
+    let answer = connection.rest().await;
+    assert!(status(&answer) == Some(503) && answer.contains("urn:refold:problem:not-folded"), "{answer}");
+    assert!(answer.contains("the service is stopping"), "{answer}");
 }
