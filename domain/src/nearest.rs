@@ -3,7 +3,7 @@
 use strsim::damerau_levenshtein;
 
 /// How many characters of an unknown name are repeated in an answer.
-const SHOWN_CHARS: usize = 80;
+pub(crate) const SHOWN_CHARS: usize = 80;
 
 /// A sentence about a name that is not known: `unknown field "fod": did you mean "food"? known: food, shop`.
 pub fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {

@@ -1,17 +1,14 @@
 //! Reading a JSON body field by field, so that every bad field is named at once.
 
+mod errors;
+pub mod json;
+
+pub use errors::{ERRORS_MAX, FieldError};
+
+use errors::{Errors, shown};
 use serde_json::{Map, Value};
 use std::ops::RangeInclusive;
 use uuid::Uuid;
-
-/// What is wrong with one field of a body.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct FieldError {
-    /// The field's name, with the way to it: `scoops[2].price`; empty for the body as a whole.
-    pub field: String,
-    /// What it must be.
-    pub reason: String,
-}
 
 /// An object being read: takes field after field and gathers what is wrong.
 #[derive(Debug)]
@@ -19,7 +16,7 @@ pub struct Form<'a> {
     object: Option<&'a Map<String, Value>>,
     path: String,
     known: Vec<&'static str>,
-    errors: Vec<FieldError>,
+    errors: Errors,
 }
 
 impl<'a> Form<'a> {
@@ -29,10 +26,10 @@ impl<'a> Form<'a> {
     }
 
     fn at(body: &'a Value, path: String) -> Self {
-        let mut form = Self { object: body.as_object(), path, known: Vec::new(), errors: Vec::new() };
+        let mut form = Self { object: body.as_object(), path, known: Vec::new(), errors: Errors::default() };
         if form.object.is_none() {
             let field = form.path.trim_end_matches('.').to_owned();
-            form.errors.push(FieldError { field, reason: "must be an object".into() });
+            form.errors.push(|| FieldError { field, reason: "must be an object".into() });
         }
         form
     }
@@ -119,21 +116,19 @@ impl<'a> Form<'a> {
     /// Every bad field.
     pub fn finish<T>(self, made: T) -> Result<T, Vec<FieldError>> {
         let errors = self.into_errors();
-        if errors.is_empty() { Ok(made) } else { Err(errors) }
+        if errors.is_empty() { Ok(made) } else { Err(errors.told()) }
     }
 
-    fn into_errors(mut self) -> Vec<FieldError> {
-        let Some(object) = self.object else {
-            // That it is no object says it all.
-            self.errors.truncate(1);
-            return self.errors;
-        };
-        let known = self.known.join(", ");
-        for name in object.keys().filter(|name| !self.known.contains(&name.as_str())) {
-            let field = format!("{}{name}", self.path);
-            self.errors.push(FieldError { field, reason: format!("is unknown; known are {known}") });
+    fn into_errors(self) -> Errors {
+        let Self { object, path, known, mut errors } = self;
+        let names = object.into_iter().flat_map(Map::keys);
+        for name in names.filter(|name| !known.contains(&name.as_str())) {
+            errors.push(|| {
+                let reason = format!("is unknown; known are {}", known.join(", "));
+                FieldError { field: format!("{path}{}", shown(name)), reason }
+            });
         }
-        self.errors
+        errors
     }
 
     fn take(&mut self, name: &'static str) -> Option<&'a Value> {
@@ -152,8 +147,8 @@ impl<'a> Form<'a> {
     }
 
     fn check<T>(&mut self, name: &str, read: Result<T, String>) -> Option<T> {
-        read.map_err(|reason| self.errors.push(FieldError { field: format!("{}{name}", self.path), reason }))
-            .ok()
+        let path = &self.path;
+        read.map_err(|reason| self.errors.push(|| FieldError { field: format!("{path}{name}"), reason })).ok()
     }
 }
 
@@ -243,6 +238,31 @@ mod tests {
         let expected: Vec<_> =
             ["name", "count", "id", "parts"].map(|field| (field.to_owned(), "is missing".to_owned())).into();
         assert_eq!(errors(&json!({})), expected);
+    }
+
+    #[test]
+    fn no_more_errors_are_named_than_anybody_reads() {
+        let unknown =
+            |count: usize| (0..count).map(|number| (format!("x{number}"), json!(1))).collect::<Value>();
+        assert_eq!(Form::new(&unknown(ERRORS_MAX)).finish(()).unwrap_err().len(), ERRORS_MAX);
+        let many = Form::new(&unknown(ERRORS_MAX + 7)).finish(()).unwrap_err();
+        assert_eq!((many.len(), many[ERRORS_MAX].reason.as_str()), (ERRORS_MAX + 1, "has 7 more bad fields"));
+
+        let body = json!({"parts": vec![json!({"size": 0, "x": 1}); 60]});
+        let mut form = Form::new(&body);
+        form.list("parts", &(1..=60), |part| part.integer("size", &(1..=9)));
+        let errors = form.finish(()).unwrap_err();
+        assert_eq!(
+            (errors.len(), errors[ERRORS_MAX].reason.as_str()),
+            (ERRORS_MAX + 1, "has 20 more bad fields")
+        );
+    }
+
+    #[test]
+    fn a_name_that_is_absurdly_long_is_cut() {
+        let body: Value = [("ä".repeat(100_000), json!(1))].into_iter().collect();
+        let errors = Form::new(&body).finish(()).unwrap_err();
+        assert_eq!(errors[0].field.chars().count(), 81);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use poem_openapi::payload::{Json, ParsePayload, Payload};
 use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchemaRef, Registry};
 use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
-use refold_domain::validation::FieldError;
+use refold_domain::validation::{FieldError, json};
 use serde_json::Value;
 use std::io;
 use std::pin::pin;
@@ -65,8 +65,7 @@ impl<T: Parse> ParsePayload for Body<T> {
 
     async fn from_request(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
         let bytes = read(request, body).await?;
-        let value: Value =
-            serde_json::from_slice(&bytes).map_err(|error| Problem::syntax(error.to_string()))?;
+        let value = json::read(&bytes).map_err(Problem::from)?;
         Ok(Self(T::parse(&value).map_err(Problem::validation)?))
     }
 }

@@ -7,12 +7,15 @@ use poem_openapi::Object;
 use poem_openapi::error::ContentTypeError;
 use refold_domain::decision::Rejection;
 use refold_domain::validation::FieldError;
+use refold_domain::validation::json::Unreadable;
 use refold_projections::query::QueryError;
 
 /// The content type of problems.
 pub const CONTENT_TYPE: &str = "application/problem+json";
 /// After how many seconds a client may try again.
 const RETRY_AFTER_SECONDS: u32 = 1;
+/// How many errors `detail` repeats; `errors` has the others.
+const TOLD_MAX: usize = 5;
 
 /// An error answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +41,7 @@ pub struct Body {
     status: u16,
     /// What went wrong this time
     detail: String,
-    /// Every bad field
+    /// Every bad field, up to 100; then one more entry tells how many others there are
     #[oai(skip_serializing_if_is_none)]
     errors: Option<Vec<BadField>>,
 }
@@ -72,9 +75,7 @@ impl Problem {
 
     /// The body is JSON, but not what is asked for.
     pub fn validation(errors: Vec<FieldError>) -> Self {
-        let fields: Vec<_> =
-            errors.iter().map(|error| format!("{}: {}", error.field, error.reason)).collect();
-        let detail = fields.join("; ");
+        let detail = told(&errors);
         let title = "The body does not fit";
         Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation", title, detail) }
     }
@@ -144,6 +145,23 @@ impl Problem {
     }
 }
 
+/// A sentence about errors: the first of them, and how many more there are.
+fn told(errors: &[FieldError]) -> String {
+    let sentence = |error: &FieldError| match error.field.as_str() {
+        "" => format!("the body {}", error.reason),
+        field => format!("{field}: {}", error.reason),
+    };
+    let (first, rest) = errors.split_at(errors.len().min(TOLD_MAX));
+    let mut sentences: Vec<_> = first.iter().map(sentence).collect();
+    let of_the_whole = rest.last().filter(|last| last.field.is_empty());
+    let others = rest.len() - usize::from(of_the_whole.is_some());
+    if others > 0 {
+        sentences.push(format!("`errors` has {others} more"));
+    }
+    sentences.extend(of_the_whole.map(sentence));
+    sentences.join("; ")
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response =
@@ -187,6 +205,15 @@ pub fn of_error(error: poem::Error) -> Response {
         _ => {
             tracing::error!(%error, "a request failed");
             Problem::internal("the log of this service says more").into_response()
+        }
+    }
+}
+
+impl From<Unreadable> for Problem {
+    fn from(error: Unreadable) -> Self {
+        match error {
+            Unreadable::Syntax(error) => Self::syntax(error.to_string()),
+            Unreadable::Repeated(errors) => Self::validation(errors),
         }
     }
 }

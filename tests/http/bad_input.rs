@@ -251,6 +251,40 @@ async fn every_bad_field_is_named_at_once() {
     target.unharmed().await;
 }
 
+/// However much is wrong with a body, the answer stays small.
+#[tokio::test]
+async fn no_more_errors_are_named_than_anybody_reads() {
+    const ANSWER_BYTES_MAX: usize = 64 << 10;
+    let target = Target::start().await;
+    let many: serde_json::Map<_, _> = (0..50_000).map(|number| (format!("x{number}"), json!(1))).collect();
+    let mut purchase = example();
+    purchase.as_object_mut().unwrap().extend(many);
+    let long = json!({"x".repeat(500_000): 1, "timestamp": "9".repeat(500_000)});
+    let scoops = json!({"scoops": vec![json!({"x": 1, "y": 2}); 1_000]});
+    for body in [&purchase, &long, &scoops] {
+        let answer = target.client.post("/purchases", body).send().await;
+        assert!(answer.text.len() < ANSWER_BYTES_MAX, "{} bytes", answer.text.len());
+        answer.problem(422, "validation");
+    }
+    let answer = target.client.post("/purchases", &purchase).send().await;
+    let detail = answer.problem(422, "validation");
+    assert!(detail.len() < 1_000 && detail.ends_with("the body has 49900 more bad fields"), "{detail}");
+    assert_eq!(answer.json()["errors"].as_array().unwrap().len(), 101);
+    target.unharmed().await;
+}
+
+#[tokio::test]
+async fn names_that_are_given_twice() {
+    let target = Target::start().await;
+    for call in commands(&target).await {
+        let answer = call.bytes(r#"{"food": "pie", "food": "cake"}"#).send().await;
+        assert_eq!(answer.problem(422, "validation"), "food: is given more than once");
+    }
+    let purchase = example().to_string().replace("\"quantity\":2", "\"quantity\":2,\"quantity\":2");
+    refused(target.client.post("/purchases", &Value::Null).bytes(purchase), "scoops[0].quantity").await;
+    target.unharmed().await;
+}
+
 #[tokio::test]
 async fn bodies_that_are_too_large() {
     let target = Target::of(Server::new().with("HTTP__BODY_BYTES_MAX", "4096")).await;
