@@ -4,7 +4,7 @@ use crate::commit::Guard;
 use crate::decision::{Decision, Expected, NewEvent, Rejection};
 use crate::schema::{Aggregate, EventType, Field, Kind};
 use crate::stream;
-use crate::validation::{FieldError, Form, items, text};
+use crate::validation::{FieldError, Form, text};
 use email_address::EmailAddress;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -184,7 +184,7 @@ impl Introduction {
             name: form.text("name", &NAME_CHARS, &[]),
             message: form.text("message", &MESSAGE_CHARS, &['\n', '\r', '\t']),
             email: form.optional("email", email),
-            links: form.optional("links", links),
+            links: form.optional_items("links", &LINKS, link),
         };
         form.finish(introduction)
     }
@@ -210,18 +210,26 @@ fn shown(kind: &'static str, id: &str, version: u64, introduction: &Introduction
 
 fn email(value: &Value) -> Result<String, String> {
     let email = text(value, &EMAIL_CHARS, &[])?;
-    let is_address = EmailAddress::is_valid(&email);
-    is_address.then_some(email).ok_or_else(|| "must be an e-mail address".into())
-}
-
-fn links(value: &Value) -> Result<Vec<String>, String> {
-    items(value, &LINKS)?.iter().map(link).collect()
+    // An address alone: what is shown beside one, as in `Ada <ada@example.org>`, belongs into the name.
+    let alone = email_address::Options::default().without_display_text();
+    let address = EmailAddress::parse_with_options(&email, alone);
+    address.map(|_| email).map_err(|_| "must be an e-mail address such as ada@example.org".into())
 }
 
 fn link(value: &Value) -> Result<String, String> {
     let link = text(value, &LINK_CHARS, &[])?;
-    let is_web = Url::parse(&link).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-    is_web.then_some(link).ok_or_else(|| "must hold URLs with http or https".into())
+    is_web(&link).then_some(link).ok_or_else(|| "must be a URL such as https://example.org/ada".into())
+}
+
+/// Whether a text is written as an absolute URL with http or https. The parser alone would mend what is not: it strips
+/// blanks, and takes `https:example.org` and `https:\\example.org` for what browsers make of them.
+fn is_web(link: &str) -> bool {
+    let Some((scheme, rest)) = link.split_once("://") else {
+        return false;
+    };
+    let is_scheme = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    let is_written_so = !rest.starts_with('/') && !link.contains(|c: char| c.is_whitespace() || c == '\\');
+    is_scheme && is_written_so && Url::parse(link).is_ok()
 }
 
 #[cfg(test)]
@@ -312,10 +320,11 @@ mod tests {
 
     #[test]
     fn every_bad_field_is_named() {
-        let body = json!({"message": "", "email": "nobody", "links": ["ftp://x.org/"], "age": 3});
+        let body =
+            json!({"message": "", "email": "nobody", "links": ["http://x.org", "ftp://x.org/"], "age": 3});
         let fields: Vec<_> =
             Introduction::parse(&body).unwrap_err().into_iter().map(|error| error.field).collect();
-        assert_eq!(fields, ["name", "message", "email", "links", "age"]);
+        assert_eq!(fields, ["name", "message", "email", "links[1]", "age"]);
     }
 
     #[test]
@@ -324,5 +333,47 @@ mod tests {
             "name": "Ada", "message": "two\nlines", "email": "ada@example.org", "links": ["https://example.org/ada"],
         });
         assert!(Introduction::parse(&body).is_ok());
+    }
+
+    #[test]
+    fn what_is_an_address_and_what_is_not() {
+        for good in
+            ["ada@example.org", "ada+box@example", "a.b-c@xn--exmple-cua.org", "\"ada l\"@example.org"]
+        {
+            assert_eq!(email(&json!(good)).unwrap(), good);
+        }
+        for bad in ["Ada <a@b.de>", "Ada Lovelace, <a@b.de>", "<a@b.de>", " a@b.de", "a@b.de ", "a@", "a@b@c"]
+        {
+            assert!(email(&json!(bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_a_link_and_what_is_not() {
+        for good in [
+            "https://example.org",
+            "HTTP://3m-x.example.org:65535/a%20b?c=d#e",
+            "http://127.0.0.1:8080/",
+            "https://[::1]/",
+            "https://exämple.org/ä",
+        ] {
+            assert_eq!(link(&json!(good)).unwrap(), good);
+        }
+        for bad in [
+            "https:example.org",
+            "https:\\\\example.org",
+            "https://\\example.org",
+            "https:///x",
+            " https://example.org ",
+            "https://example.org/a b",
+            "https://example.org\u{a0}",
+            "https://",
+            "https://:80",
+            "https://example.org:65536",
+            "ftp://example.org",
+            "javascript:x://x",
+        ] {
+            assert!(link(&json!(bad)).is_err(), "{bad}");
+        }
     }
 }

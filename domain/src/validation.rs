@@ -94,6 +94,18 @@ impl<'a> Form<'a> {
         items.iter().enumerate().map(&mut read_item).collect()
     }
 
+    /// An array of values, each made by `read`, `None` where it is absent or null.
+    pub fn optional_items<T>(
+        &mut self,
+        name: &'static str,
+        length: &RangeInclusive<usize>,
+        read: impl Fn(&'a Value) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        let values = self.optional(name, |value| items(value, length))?;
+        let read_item = |(index, value)| self.check(&format!("{name}[{index}]"), read(value));
+        Some(values.iter().enumerate().filter_map(read_item).collect())
+    }
+
     /// The name under which a field with two names is given; the first where it is given under neither. Under both is
     /// an error, for they may differ.
     pub fn either(&mut self, first: &'static str, second: &'static str) -> &'static str {
@@ -168,11 +180,7 @@ pub fn text(value: &Value, length: &RangeInclusive<usize>, allowed: &[char]) -> 
     Ok(text.to_owned())
 }
 
-/// The items of an array of so many items.
-///
-/// # Errors
-/// What it must be.
-pub fn items<'a>(value: &'a Value, length: &RangeInclusive<usize>) -> Result<&'a [Value], String> {
+fn items<'a>(value: &'a Value, length: &RangeInclusive<usize>) -> Result<&'a [Value], String> {
     let items = value.as_array().ok_or("must be an array")?;
     let (least, most) = (length.start(), length.end());
     let fits = length.contains(&items.len());

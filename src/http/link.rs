@@ -6,8 +6,16 @@ use refold_domain::introductions::LINK_CHARS;
 use serde_json::Value;
 use std::borrow::Cow;
 
-/// Narrower than what is taken, so that whatever fits is one.
-const PATTERN: &str = r"^https?://[a-z]+(\.[a-z]+)*(:[0-9]{1,4})?(/[A-Za-z0-9._~?=&/-]*)?$";
+/// Narrower than what is taken, so that whatever fits is one: names of hosts in ASCII, without two hyphens in a row
+/// (what follows `xn--` must be Punycode) and without a number at the end (it would have to be an IPv4 address, which
+/// fits as four numbers), ports that exist, and any path, query and fragment.
+const PATTERN: &str = concat!(
+    r"^https?://",
+    r"(([A-Za-z0-9]+(-[A-Za-z0-9]+)*\.)*[A-Za-z][A-Za-z0-9]*(-[A-Za-z0-9]+)*\.?",
+    r"|((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9]))",
+    r"(:([1-5]?[0-9]{1,4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?",
+    r"([/?#][A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]*)?$",
+);
 
 /// A URL with http or https.
 #[derive(Debug)]
@@ -31,6 +39,9 @@ impl Type for Link {
 
     fn schema_ref() -> MetaSchemaRef {
         MetaSchemaRef::Inline(Box::new(MetaSchema {
+            description: Some(
+                "A URL such as https://example.org/ada; names of hosts may also have letters beyond ASCII",
+            ),
             pattern: Some(PATTERN.into()),
             min_length: Some(*LINK_CHARS.start()),
             max_length: Some(*LINK_CHARS.end()),
@@ -59,5 +70,39 @@ impl ParseFromJSON for Link {
 impl ToJSON for Link {
     fn to_json(&self) -> Option<Value> {
         Some(Value::String(self.0.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use refold_domain::introductions::Introduction;
+    use serde_json::json;
+
+    fn is_taken(link: &str) -> bool {
+        Introduction::parse(&json!({"name": "Ada", "message": "Hello", "links": [link]})).is_ok()
+    }
+
+    proptest! {
+        #[test]
+        fn what_fits_the_document_is_taken(link in proptest::string::string_regex(PATTERN.trim_matches(['^', '$'])).unwrap()) {
+            prop_assert!(link.chars().count() > *LINK_CHARS.end() || is_taken(&link), "{}", link);
+        }
+    }
+
+    #[test]
+    fn ordinary_links_fit_the_document() {
+        let pattern = regex::Regex::new(PATTERN).unwrap();
+        for link in [
+            "https://example.org",
+            "https://3m.com/",
+            "http://a-b.example:65535/a%20b?c=d#e",
+            "http://127.0.0.1:8080/~ada/(x)",
+            "https://EXAMPLE.org./",
+            "http://localhost:5000",
+        ] {
+            assert!(pattern.is_match(link) && is_taken(link), "{link}");
+        }
     }
 }

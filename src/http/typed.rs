@@ -32,7 +32,7 @@ pub struct Typed<T>(pub T);
 /// A time, as people write it.
 impl Form for Timestamp {
     const NAME: &'static str = "string(time)";
-    const EXPECTED: &'static str = "a time such as 2026-01-31T08:00:00Z; without an offset it is in UTC";
+    const EXPECTED: &'static str = "a time such as 2026-01-31T08:00:00Z, from the year 0000 to 9999-12-30T22:00:00Z; without an offset it is in UTC";
 
     fn read(text: &str) -> Option<Self> {
         time::parse(text).ok()
@@ -40,7 +40,7 @@ impl Form for Timestamp {
 
     /// Without a `format`: `date-time` would forbid the blank and the missing offset that are taken.
     fn schema() -> MetaSchema {
-        const PATTERN: &str = r"^([0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))|([0-9][0-9](0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)[T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3])(:?[0-5][0-9])?)?$";
+        const PATTERN: &str = r"^([0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))|([0-9][0-9](0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)[Tt ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?([Zz]|[+-]([01][0-9]|2[0-3])(:?[0-5][0-9])?)?$";
         MetaSchema { pattern: Some(PATTERN.into()), ..MetaSchema::new("string") }
     }
 }
