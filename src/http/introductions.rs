@@ -290,7 +290,7 @@ impl Introductions {
         /// The ETag of the version that you know
         #[oai(name = "If-Match")]
         _if_match: Header<Option<String>>,
-        /// Makes a repeat answer what the first request did
+        /// Makes a repeat answer what the first request did. It is remembered beside the introduction's id
         #[oai(name = "Idempotency-Key")]
         _key: Header<Option<Typed<Key>>>,
     ) -> Result<Revised, Failure<Changing>> {
@@ -312,7 +312,7 @@ impl Introductions {
         /// The ETag of the version that you know
         #[oai(name = "If-Match")]
         _if_match: Header<Option<String>>,
-        /// Makes a repeat answer what the first request did
+        /// Makes a repeat answer what the first request did. It is remembered beside the introduction's id
         #[oai(name = "Idempotency-Key")]
         _key: Header<Option<Typed<Key>>>,
     ) -> Result<Withdrawn, Failure<Ending>> {

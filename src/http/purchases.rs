@@ -133,7 +133,8 @@ impl Purchases {
         &self,
         request: &Request,
         Body(purchase): Body<purchases::Purchase>,
-        /// Makes a repeat answer what the first request did
+        /// Makes a repeat answer what the first request did. It is remembered beside the `purchase_id`: under the same
+        /// key, a purchase with another id is recorded as one of its own
         #[oai(name = "Idempotency-Key")]
         _key: Header<Option<Typed<Key>>>,
     ) -> Result<Bought, Failure<Commanding>> {
