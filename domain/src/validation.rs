@@ -164,7 +164,8 @@ impl<'a> Form<'a> {
     }
 }
 
-/// A text of so many characters, none of them a control character but for the `allowed` ones.
+/// A text of so many characters, none of them a control character but for the `allowed` ones, and not all invisible.
+/// It is taken as it is sent: letters that are composed otherwise are another text.
 ///
 /// # Errors
 /// What it must be.
@@ -177,7 +178,19 @@ pub fn text(value: &Value, length: &RangeInclusive<usize>, allowed: &[char]) -> 
     if text.chars().any(|c| c.is_control() && !allowed.contains(&c)) {
         return Err("must not contain control characters".into());
     }
+    if !text.chars().any(is_visible) {
+        return Err("must have a character that can be seen".into());
+    }
     Ok(text.to_owned())
+}
+
+/// Whether a character shows anything: blanks of all sorts, joiners, marks of direction and fillers do not.
+fn is_visible(c: char) -> bool {
+    let is_filler =
+        matches!(c, '\u{ad}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}');
+    let is_mark =
+        matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    !(c.is_whitespace() || c.is_control() || is_filler || is_mark)
 }
 
 fn items<'a>(value: &'a Value, length: &RangeInclusive<usize>) -> Result<&'a [Value], String> {
@@ -294,6 +307,17 @@ mod tests {
     fn only_an_object_is_an_object() {
         for body in [json!(null), json!([]), json!(1), json!("x")] {
             assert_eq!(errors(&body), [(String::new(), "must be an object".to_owned())]);
+        }
+    }
+
+    #[test]
+    fn a_text_shows_something() {
+        for unseen in [" ", "\u{a0}\u{3000}", "\u{200b}", "\u{feff}\u{2060} ", "\u{ad}", "\u{3164}", "\n"] {
+            let told = text(&json!(unseen), &(1..=9), &['\n']);
+            assert_eq!(told, Err("must have a character that can be seen".into()), "{unseen:?}");
+        }
+        for seen in [" a ", "\u{200b}ä", ".", "👩\u{200d}🚀", "\u{e000}"] {
+            assert_eq!(text(&json!(seen), &(1..=9), &[]), Ok(seen.to_owned()));
         }
     }
 

@@ -1,10 +1,15 @@
 //! Which methods a path takes: said with every 405, as HTTP demands.
+//!
+//! What the document does not name are files, which can be read.
 
 use super::templates::Templates;
-use poem::http::{HeaderValue, header};
+use poem::http::{HeaderValue, StatusCode, header};
 use poem::{Endpoint, Middleware, Request, Response};
 use serde_json::Value;
 use std::sync::Arc;
+
+/// The methods of a file.
+const FILES: HeaderValue = HeaderValue::from_static("GET");
 
 /// The paths of an API with their methods, and the middleware that tells them.
 #[derive(Debug, Clone)]
@@ -20,8 +25,9 @@ impl Allowed {
         Self(Arc::new(Templates::of(&document, methods)))
     }
 
-    fn at(&self, path: &str) -> Option<&HeaderValue> {
-        self.0.find(path).map(|found| found.known)
+    fn at(&self, path: &str) -> HeaderValue {
+        let found = self.0.find(path).map(|found| found.known.clone());
+        found.unwrap_or(FILES)
     }
 }
 
@@ -51,10 +57,8 @@ impl<E: Endpoint<Output = Response>> Endpoint for Telling<E> {
     async fn call(&self, request: Request) -> poem::Result<Response> {
         let path = request.uri().path().to_owned();
         let mut response = self.endpoint.call(request).await?;
-        if response.status() == poem::http::StatusCode::METHOD_NOT_ALLOWED
-            && let Some(methods) = self.allowed.at(&path)
-        {
-            response.headers_mut().insert(header::ALLOW, methods.clone());
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            response.headers_mut().insert(header::ALLOW, self.allowed.at(&path));
         }
         Ok(response)
     }
@@ -68,7 +72,8 @@ mod tests {
     fn the_methods_of_a_path_are_told() {
         let document = r#"{"paths": {"/a": {"get": {}, "post": {}}, "/a/{id}": {"put": {}}}}"#;
         let allowed = Allowed::by(document);
-        let at = |path| allowed.at(path).map(|methods| methods.to_str().unwrap());
-        assert_eq!((at("/a"), at("/a/7"), at("/b")), (Some("GET, POST"), Some("PUT"), None));
+        for (path, methods) in [("/a", "GET, POST"), ("/a/7", "PUT"), ("/", "GET")] {
+            assert_eq!(allowed.at(path), methods);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Reading a JSON body: bounded in bytes and time, with every bad field named at once.
 
 use super::connections::Stopping;
+use super::headers::check_encoding;
 use super::problem::Problem;
 use crate::settings;
 use bytes::Bytes;
@@ -64,6 +65,7 @@ impl<T: Parse> ParsePayload for Body<T> {
     const IS_REQUIRED: bool = true;
 
     async fn from_request(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
+        check_encoding(request)?;
         let bytes = read(request, body).await?;
         let value = json::read(&bytes).map_err(Problem::from)?;
         Ok(Self(T::parse(&value).map_err(Problem::validation)?))

@@ -29,7 +29,11 @@ pub struct Foods(pub Arc<Service>);
 #[oai(example)]
 pub struct Food {
     /// What it was
-    #[oai(validator(min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$"))]
+    #[oai(validator(
+        min_length = 1,
+        max_length = 200,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\x9f\xa0\xad\u115f\u1160\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufeff\uffa0][^\x00-\x1f\x7f-\x9f]*$"
+    ))]
     food: String,
 }
 

@@ -3,6 +3,7 @@
 use super::problem::Problem;
 use super::typed::{Form, Key};
 use poem::Request;
+use poem::http::{HeaderValue, Version, header};
 use refold_domain::decision::Expected;
 use refold_domain::receipt::Receipt;
 use std::time::Duration;
@@ -69,6 +70,39 @@ fn version(tag: &str) -> Option<u64> {
 /// The tag of a version.
 pub fn etag(version: u64) -> String {
     format!("\"{version}\"")
+}
+
+/// Holds a request of HTTP/1.1 to the host that its standard demands (RFC 9112, 3.2): without it, or with two, those in
+/// front of the service may have understood another request.
+///
+/// # Errors
+/// Where it is missing, or given twice.
+pub fn check_host(request: &Request) -> Result<(), Problem> {
+    const NAME: &str = "Host";
+    let host = single(request, NAME)?;
+    if request.version() == Version::HTTP_11 && host.is_none() {
+        return Err(Problem::parameter(NAME, "is missing, which HTTP/1.1 does not allow"));
+    }
+    Ok(())
+}
+
+/// Refuses a body that is written otherwise than in plain UTF-8: nothing here would decode it.
+///
+/// # Errors
+/// 415, where a header says so.
+pub fn check_encoding(request: &Request) -> Result<(), Problem> {
+    let mut encodings = request.headers().get_all(header::CONTENT_ENCODING).iter();
+    let is_plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if !encodings.all(is_plain) {
+        return Err(Problem::encoding("send the body without Content-Encoding: it is not decoded here"));
+    }
+    let parameters = request.content_type().unwrap_or_default().split(';').skip(1);
+    let charset = parameters.filter_map(|parameter| parameter.split_once('=')).find_map(|(name, value)| {
+        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
+    });
+    let is_taken =
+        |charset: &str| ["utf-8", "us-ascii"].iter().any(|known| known.eq_ignore_ascii_case(charset));
+    if charset.is_none_or(is_taken) { Ok(()) } else { Err(Problem::encoding("send the body in UTF-8")) }
 }
 
 /// The W3C trace context, if there is a sound one; another is ignored, as its standard asks.

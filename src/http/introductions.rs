@@ -35,13 +35,17 @@ pub struct Introductions(pub Arc<Service>);
 #[oai(example)]
 pub struct Introduction {
     /// Who it is
-    #[oai(validator(min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$"))]
+    #[oai(validator(
+        min_length = 1,
+        max_length = 200,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\x9f\xa0\xad\u115f\u1160\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufeff\uffa0][^\x00-\x1f\x7f-\x9f]*$"
+    ))]
     name: String,
     /// What they have to say
     #[oai(validator(
         min_length = 1,
         max_length = 10000,
-        pattern = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
+        pattern = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\x9f\xa0\xad\u115f\u1160\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufeff\uffa0][^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
     ))]
     message: String,
     /// Where to write to: an e-mail address

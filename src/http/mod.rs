@@ -91,6 +91,10 @@ pub fn routes(service: &Arc<Service>, limits: settings::Http) -> impl Endpoint +
         .with(NormalizePath::new(TrailingSlash::Trim))
         .with(admission::Admission::new(limits.requests_max))
         .data(Arc::new(limits))
+        .before(|request| async move {
+            headers::check_host(&request)?;
+            Ok(request)
+        })
         .catch_all_error(|error| async { problem::of_error(error) })
         .with(allowed)
         .with(measure::Measure)

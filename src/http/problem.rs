@@ -80,6 +80,12 @@ impl Problem {
         Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation", title, detail) }
     }
 
+    /// The body is encoded as nothing here can decode.
+    pub fn encoding(detail: impl Into<String>) -> Self {
+        let title = "The content's encoding is not supported";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type", title, detail)
+    }
+
     /// The body is too large.
     pub fn too_large(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large", detail)

@@ -133,12 +133,26 @@ async fn what_is_json_but_does_not_fit() {
         "1e19",
         "123456789012345678901234567890",
     ];
+    for call in commands(&target).await {
+        assert_eq!(call.bytes("null").send().await.problem(422, "validation"), "the body must be an object");
+    }
     for body in ["null", "true", "1", "\"pie\"", "[]", "[{\"food\": \"pie\"}]", "{}", "{\"x\": 1}", "-0.0"] {
         for call in commands(&target).await {
             call.bytes(body).send().await.problem(422, "validation");
         }
     }
-    let wrong = ["null", "true", "[]", "{}", "\"\"", "\"\\u0000\"", "\"a\\u001fb\"", "\"a\\u0085b\""];
+    let wrong = [
+        "null",
+        "true",
+        "[]",
+        "{}",
+        "\"\"",
+        "\" \"",
+        "\"\\u200b\"",
+        "\"\\u0000\"",
+        "\"a\\u001fb\"",
+        "\"a\\u0085b\"",
+    ];
     let long = format!("\"{}\"", "x".repeat(10_001));
     for value in wrong.iter().chain(&numbers).copied().chain([long.as_str()]) {
         let food = format!("{{\"food\": {value}}}");
@@ -251,6 +265,20 @@ async fn every_bad_field_is_named_at_once() {
     target.unharmed().await;
 }
 
+/// Those in front of the service may have understood another request.
+#[tokio::test]
+async fn requests_without_one_host() {
+    let target = Target::start().await;
+    for hosts in ["", "Host: a\r\nHost: b\r\n"] {
+        let request = format!("GET /aggregated HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n");
+        let answer = exchange(&target.client, request).await;
+        assert!(status(&answer) == Some(400) && answer.contains("urn:refold:problem:parameter"), "{answer}");
+    }
+    let older = exchange(&target.client, "GET /aggregated HTTP/1.0\r\n\r\n").await;
+    assert_eq!(status(&older), Some(200), "{older}");
+    target.unharmed().await;
+}
+
 /// However much is wrong with a body, the answer stays small.
 #[tokio::test]
 async fn no_more_errors_are_named_than_anybody_reads() {
@@ -315,7 +343,16 @@ async fn content_types_that_are_not_json() {
         }
         call.without("Content-Type").send().await.problem(415, "content-type");
     }
-    for kind in ["application/json; charset=utf-8", "Application/JSON"] {
+    for (name, value) in
+        [("Content-Encoding", "gzip"), ("Content-Type", "application/json; charset=\"utf-16\"")]
+    {
+        for call in commands(&target).await {
+            call.without(name).header(name, value).send().await.problem(415, "content-type");
+        }
+    }
+    for kind in
+        ["application/json; charset=utf-8", "application/json; x=1; Charset=\"UTF-8\"", "Application/JSON"]
+    {
         let call = observe(&target.client, "").without("Content-Type").header("Content-Type", kind);
         call.send().await.problem(422, "validation");
     }
@@ -591,6 +628,11 @@ async fn paths_and_methods_that_are_none() {
         assert_eq!(status(&odd), Some(405), "{odd}");
     }
     target.client.get("/foods").send().await.problem(405, "method");
+    for file in ["/", "/openapi.json", "/docs", "/page/app.js"] {
+        let answer = target.client.call(Method::DELETE, file).send().await;
+        answer.problem(405, "method");
+        assert_eq!(answer.header("Allow"), "GET", "{file}");
+    }
     target.client.call(Method::POST, "/aggregated").send().await.problem(405, "method");
     target.unharmed().await;
 }
