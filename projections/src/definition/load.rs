@@ -20,6 +20,7 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("food_counts", include_str!("../../food_counts.toml")),
     ("introduction_history", include_str!("../../introduction_history.toml")),
     ("introductions", include_str!("../../introductions.toml")),
+    ("picture_weights", include_str!("../../picture_weights.toml")),
     ("purchases_by_day", include_str!("../../purchases_by_day.toml")),
     ("revenue_by_day", include_str!("../../revenue_by_day.toml")),
     ("scoops_by_day", include_str!("../../scoops_by_day.toml")),
