@@ -273,7 +273,7 @@ impl Task {
                 Ok(()) => break Ok(()),
                 Err(AppendError::Refused(reason)) => break Err(refusal(is_unknown, reason)),
                 Err(AppendError::Unknown(reason)) => {
-                    tracing::warn!(partition = self.partition, seq, "retrying the same commit: {reason}");
+                    tracing::debug!(partition = self.partition, seq, "retrying the same commit: {reason}");
                     is_unknown = true;
                     if !rule::holds(Rule::SameBytesOnRetry) {
                         seq += 1;
@@ -292,14 +292,20 @@ impl Task {
         self.answer(writer, seq, commands, &outcome);
     }
 
-    /// Remembers how the last append ended.
+    /// Remembers how the last append ended, and says it where it ended otherwise than the one before.
     fn note(&mut self, error: Option<&AppendError>) {
         self.is_refused = matches!(error, Some(AppendError::Refused(_)));
         let reason = error.map(ToString::to_string);
-        self.failing.send_if_modified(|failing| match reason {
-            Some(reason) => failing.insert(self.partition, reason.clone()).as_ref() != Some(&reason),
+        let is_new = self.failing.send_if_modified(|failing| match &reason {
+            Some(reason) => failing.insert(self.partition, reason.clone()).as_ref() != Some(reason),
             None => failing.remove(&self.partition).is_some(),
         });
+        let partition = self.partition;
+        match reason {
+            Some(reason) if is_new => tracing::warn!(partition, "commands are not recorded: {reason}"),
+            None if is_new => tracing::info!(partition, "commands are recorded again"),
+            _ => {}
+        }
     }
 
     fn pack(&self, writer: Uuid, seq: u64, commands: &[Pending]) -> Bytes {

@@ -4,6 +4,7 @@ use crate::client::{Answer, Call, Client};
 use crate::foods::{aggregated, newest, observe, send_all};
 use crate::introductions::saying;
 use crate::server::Server;
+use futures::future::join_all;
 use serde_json::json;
 use std::fs;
 use std::path::PathBuf;
@@ -11,6 +12,10 @@ use tokio::process::Command;
 
 /// How many commands are more than the small disk holds.
 const COMMANDS_MAX: usize = 2_000;
+/// How many commands are sent to a disk that is full.
+const KNOCKS: usize = 300;
+/// How many warnings may tell of it: each of 8 partitions says a few times that its state has changed.
+const WARNINGS_MAX: usize = 60;
 /// Mounts a disk of 6 MiB on the directory that is its first argument, and starts the rest there.
 const ON_SMALL_DISK: &str = "mkdir -p \"$0\" && mount -t tmpfs -o size=6m tmpfs \"$0\" && exec \"$@\"";
 /// Lets files grow to 2 MiB (4,096 blocks of 512 bytes) and no further; a signal that says so is ignored.
@@ -34,10 +39,13 @@ async fn a_full_disk_refuses_commands_and_loses_none() {
     let before = eat(&client, 0..50, 201).await;
     fs::write(&ballast, vec![0; 6 << 20]).expect_err("the disk is smaller than that");
     let said = fill(&client).await;
+    knock(&client).await;
     assert!(said.iter().any(|slug| slug == "not-recorded"), "{said:?}");
     fs::remove_file(&ballast).unwrap();
     // Without a command, for one that is not ready gets none.
     server.until_ready().await;
+    let lines = server.said().lines().filter(|line| line.contains("WARN")).count();
+    assert!(lines <= WARNINGS_MAX, "{lines} warnings: {}", server.said());
     all_is_well(&client, before).await;
     assert!(
         server.said().contains("the disk is full") && server.said().contains("no longer refused"),
@@ -78,6 +86,13 @@ async fn eat(client: &Client, numbers: std::ops::Range<usize>, status: u16) -> V
     let answers = send_all(&calls).await;
     assert!(answers.iter().all(|answer| answer.status == status));
     answers
+}
+
+/// Has many commands refused at the same time, which are no news each.
+async fn knock(client: &Client) {
+    let long = saying(&"x".repeat(9_900));
+    let call = client.post("/introductions", &long);
+    join_all((0..KNOCKS).map(|_| call.send())).await;
 }
 
 /// Sends commands until there is no room for another, and returns how the refused ones were answered.

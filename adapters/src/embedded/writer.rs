@@ -40,8 +40,8 @@ pub(super) struct Writer {
     files: watch::Sender<Files>,
     heads: Vec<Head>,
     pages_max: Arc<AtomicU32>,
-    /// Why the last group was refused, if it was.
-    refusal: Option<String>,
+    /// Why the last group was not confirmed, if it was not.
+    failure: Option<String>,
 }
 
 /// Why a group was not confirmed.
@@ -62,7 +62,7 @@ impl Writer {
         pages_max: Arc<AtomicU32>,
     ) -> Self {
         let files = watch::Sender::new(file.files().clone());
-        Self { path, file: Some(file), is_sound: false, readers, files, heads, pages_max, refusal: None }
+        Self { path, file: Some(file), is_sound: false, readers, files, heads, pages_max, failure: None }
     }
 
     /// The files that it writes to.
@@ -86,8 +86,7 @@ impl Writer {
             }
             Err(Failure::Refused(reason)) => self.report(Some(reason)),
             Err(Failure::Broken(error)) => {
-                let path = self.path.display();
-                tracing::error!(%path, error = format!("{error:#}"), "writing the log failed");
+                self.report(Some(&format!("writing failed: {error:#}")));
                 self.is_sound = false;
             }
         }
@@ -160,14 +159,14 @@ impl Writer {
         Ok(())
     }
 
-    fn report(&mut self, refusal: Option<&String>) {
-        if refusal != self.refusal.as_ref() {
+    fn report(&mut self, failure: Option<&String>) {
+        if failure != self.failure.as_ref() {
             let path = self.path.display();
-            match refusal {
+            match failure {
                 Some(reason) => tracing::error!(%path, reason, "appends are refused until this is mended"),
                 None => tracing::info!(%path, "appends are no longer refused"),
             }
-            self.refusal = refusal.cloned();
+            self.failure = failure.cloned();
         }
     }
 }
