@@ -1,7 +1,7 @@
 //! `refold serve`: serves until it is stopped.
 
 use crate::app::App;
-use crate::settings::Settings;
+use crate::settings::{LogFormat, Settings};
 use crate::telemetry;
 use anyhow::{Context, Result};
 use std::process::ExitCode;
@@ -15,8 +15,16 @@ pub fn run(settings: Settings) -> Result<ExitCode> {
     telemetry::write_log(&settings.telemetry)?;
     telemetry::count()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(settings))?;
-    Ok(ExitCode::SUCCESS)
+    let format = settings.telemetry.format;
+    match (runtime.block_on(serve(settings)), format) {
+        (Ok(()), _) => Ok(ExitCode::SUCCESS),
+        // Machines read to the last line.
+        (Err(error), LogFormat::Json) if tracing::enabled!(tracing::Level::ERROR) => {
+            tracing::error!("{error:#}");
+            Ok(ExitCode::FAILURE)
+        }
+        (Err(error), _) => Err(error),
+    }
 }
 
 async fn serve(settings: Settings) -> Result<()> {

@@ -11,6 +11,20 @@ use tracing_subscriber::EnvFilter;
 
 const TIMES_MS: RangeInclusive<u64> = 100..=600_000;
 const MIB: u64 = 1_048_576;
+/// What a filter may say, from nothing to everything.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+/// Whose lines a filter may name: ours, and those of the libraries that write any.
+const CRATES: [&str; 9] = [
+    "refold",
+    "refold_adapters",
+    "refold_domain",
+    "refold_projections",
+    "hyper",
+    "hyper_util",
+    "mio",
+    "poem",
+    "poem_openapi",
+];
 
 /// Every key, with what is allowed for it.
 pub(super) const KEYS: &[(&str, Allowed)] = &[
@@ -99,9 +113,7 @@ impl Allowed {
             (Self::Address, ValueKind::String(text)) => text.parse::<SocketAddr>().is_ok(),
             (Self::Path, ValueKind::String(text)) => !text.is_empty(),
             (Self::PathOrEmpty, ValueKind::String(_)) => true,
-            (Self::Filter, ValueKind::String(text)) => {
-                !text.trim().is_empty() && EnvFilter::try_new(text).is_ok()
-            }
+            (Self::Filter, ValueKind::String(text)) => is_filter(text),
             _ => false,
         }
     }
@@ -115,15 +127,37 @@ impl fmt::Display for Allowed {
             Self::Address => f.write_str("an IP address and a port, such as \"127.0.0.1:8080\""),
             Self::Path => f.write_str("a path"),
             Self::PathOrEmpty => f.write_str("a path, or \"\""),
-            Self::Filter => f.write_str("a level or a filter, such as \"info\" or \"info,refold=debug\""),
+            Self::Filter => write!(
+                f,
+                "a level ({}) or a filter of levels and crates, such as \"info,refold=debug\"; crates: {}",
+                LEVELS.join(", "),
+                CRATES.join(", ")
+            ),
         }
     }
+}
+
+/// Whether `tracing` takes it, and it names levels and crates that are: anything else would silence everything.
+fn is_filter(text: &str) -> bool {
+    let knows = |part: &str| {
+        let (target, level) =
+            part.split_once('=').map_or((part, None), |(target, level)| (target, Some(level)));
+        let is_level = |word: &str| LEVELS.contains(&word.to_lowercase().as_str());
+        let owner = target.split("::").next().unwrap_or(target);
+        match level {
+            Some(level) => CRATES.contains(&owner) && is_level(level),
+            None => CRATES.contains(&owner) || is_level(target),
+        }
+    };
+    text.split(',').all(|part| knows(part.trim())) && EnvFilter::try_new(text).is_ok()
 }
 
 fn shown(value: &ValueKind) -> String {
     match value {
         ValueKind::String(text) => nearest::quoted(text),
         ValueKind::Table(_) => "a table".to_owned(),
+        // With its point, which tells it from the whole number.
+        ValueKind::Float(number) => format!("{number:?}"),
         other => other.to_string(),
     }
 }

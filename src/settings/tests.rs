@@ -144,10 +144,15 @@ fn a_bad_value_is_told_with_its_source_and_what_is_allowed() {
         ("log.partitions = 1025", "a whole number, 1 to 1024"),
         ("log.partitions = -1", "a whole number, 1 to 1024"),
         ("log.partitions = 1.5", "a whole number, 1 to 1024"),
+        ("http.head_timeout_ms = 1e3", "1000.0 is not allowed: it must be a whole number, 100 to 600000"),
+        ("telemetry.log = 'inof'", "it must be a level"),
         ("log.partitions = '8'", r#"log.partitions = "8" is not allowed"#),
         ("log.broker = 'kafka'", r#"log.broker = "kafka" is not allowed: it must be "embedded""#),
-        ("telemetry.log = 'refold=loud'", "it must be a level or a filter"),
-        ("telemetry.log = ''", "it must be a level or a filter"),
+        (
+            "telemetry.log = 'refold=loud'",
+            "it must be a level (off, error, warn, info, debug, trace) or a filter",
+        ),
+        ("telemetry.log = ''", "it must be a level (off, error, warn, info, debug, trace) or a filter"),
         ("telemetry.format = 'xml'", r#"it must be "text" or "json""#),
         ("projections.dir = false", r#"it must be a path, or """#),
     ] {

@@ -27,6 +27,28 @@ async fn a_value_that_is_not_allowed_is_refused() {
 }
 
 #[tokio::test]
+async fn a_filter_that_would_silence_everything_is_refused() {
+    for filter in ["inof", "refodl=debug", "info,refold=dbug", "info,"] {
+        let said = Server::new().with("TELEMETRY__LOG", filter).refused().await;
+        assert!(said.contains("$REFOLD__TELEMETRY__LOG") && said.contains("off, error, warn"), "{said}");
+    }
+    let (status, said) =
+        Server::new().with("TELEMETRY__LOG", "WARN,refold::http=debug").run(&["check"]).await;
+    assert!(status.success(), "{said}");
+}
+
+#[tokio::test]
+async fn machines_read_why_it_does_not_start() {
+    let server = Server::start().await;
+    let address = server.client().address().await.to_string();
+    let mut other = Server::new().with("HTTP__LISTEN", &address).with("TELEMETRY__FORMAT", "json");
+    let said = other.refused().await;
+    let last: serde_json::Value = serde_json::from_str(said.trim().lines().last().unwrap()).unwrap();
+    assert_eq!(last["level"], "ERROR");
+    assert!(last["fields"]["message"].as_str().unwrap().contains("cannot listen on"), "{said}");
+}
+
+#[tokio::test]
 async fn the_environment_wins_over_files() {
     let server = Server::new().with("HTTP__BODY_BYTES_MAX", "2048");
     fs::write(server.home().join("refold.toml"), "[http]\nbody_bytes_max = 1024\nrequests_max = 7\n")
