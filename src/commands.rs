@@ -17,6 +17,7 @@ use refold_domain::rule::{self, Rule};
 use refold_domain::stream;
 use refold_projections::progress::{Condition, Progress};
 use refold_projections::state::{StreamEntry, Verdict};
+use refold_projections::store::damage::Damaged;
 use refold_projections::store::{Space, Store, Wanted};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -161,6 +162,18 @@ impl Commands {
         request: &Request,
         decide: impl Fn(&Streams) -> Result<Decision, Rejection>,
     ) -> Result<Recorded, CommandError> {
+        let outcome = self.until_it_counts(request, decide).await;
+        if let Err(CommandError::Failed(error)) = &outcome {
+            self.progress.note(error);
+        }
+        outcome
+    }
+
+    async fn until_it_counts(
+        &self,
+        request: &Request,
+        decide: impl Fn(&Streams) -> Result<Decision, Rejection>,
+    ) -> Result<Recorded, CommandError> {
         let deadline = Instant::now() + self.verdict_wait;
         let partition = match &request.partition_key {
             Some(key) => partition_of(key, self.progress.partitions()),
@@ -261,9 +274,10 @@ impl Commands {
         };
         let mut entries = BTreeMap::new();
         for (name, entry) in loaded.values.into_values().flatten() {
-            let entry: StreamEntry = serde_json::from_slice(&entry).context("a stream in the store")?;
+            let entry: StreamEntry =
+                serde_json::from_slice(&entry).context(Damaged("a stream cannot be read"))?;
             if entry.is_remembered(head.keys) {
-                entries.insert(String::from_utf8(name).context("a stream in the store")?, entry);
+                entries.insert(String::from_utf8(name).context(Damaged("a stream has no name"))?, entry);
             }
         }
         Ok(Streams { entries, at: Some(head.position.offset) })

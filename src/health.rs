@@ -3,6 +3,7 @@
 use crate::service::Service;
 use jiff::Timestamp;
 use refold_projections::progress::{Condition, State};
+use refold_projections::state::Seen;
 use refold_projections::store::Wanted;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -41,7 +42,7 @@ impl Health {
         };
         let store = timeout(PROBE_WAIT, service.store.load(0, Wanted::new())).await;
         let store = match store {
-            Ok(Ok(_)) => None,
+            Ok(Ok(_)) => service.progress.damage(),
             Ok(Err(error)) => Some(format!("{error:#}")),
             Err(_) => Some("it does not answer in time".to_owned()),
         };
@@ -70,22 +71,28 @@ fn of_partition(partition: u32, state: &State) -> Dependency {
         Condition::Starting => (false, Some("it has not read the log yet".to_owned())),
         Condition::Running => match &state.head {
             Some(head) if !head.is_caught_up() => (false, Some(folding(head.position.offset, head.target))),
-            _ => (true, harm(state)),
+            _ => (true, state.head.as_ref().and_then(|head| harm(&head.seen))),
         },
     };
     Dependency { name: format!("partition {partition}"), up, since: state.since, problem }
 }
 
 /// What the log has been seen to do that it never should.
-fn harm(state: &State) -> Option<String> {
-    let seen = state.head.as_ref()?.seen;
+pub fn harm(seen: &Seen) -> Option<String> {
     let gaps = (seen.gaps > 0).then(|| format!("the broker lost acknowledged commits {} times", seen.gaps));
     let forks =
         (seen.forks > 0).then(|| format!("{} commits are void because two writers share an id", seen.forks));
     let skipped = (seen.unreadable > 0).then(|| {
         format!("{} events cannot be read and were skipped: `refold check` lists them", seen.unreadable)
     });
-    let harm: Vec<_> = gaps.into_iter().chain(forks).chain(skipped).collect();
+    let foreign = (seen.foreign > 0).then(|| {
+        format!(
+            "{} records are none of this log, which was damaged unless somebody else writes to it: what was \
+             acknowledged there is lost, restore the log from a backup",
+            seen.foreign
+        )
+    });
+    let harm: Vec<_> = [gaps, forks, foreign, skipped].into_iter().flatten().collect();
     (!harm.is_empty()).then(|| harm.join("; "))
 }
 

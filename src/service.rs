@@ -57,13 +57,15 @@ impl Service {
         let data_dir = DataDir::lock(&settings.data_dir)?;
         let log = open_log(settings).await?;
         let partitions = NonZeroU32::new(settings.log.partitions).context("log.partitions is 0")?;
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&settings.data_dir)?);
-        let folded = folded_log(store.as_ref(), partitions.get()).await?;
+        let store = SqliteStore::open(&settings.data_dir).map_err(unusable)?;
+        let store: Arc<dyn Store> = Arc::new(store);
+        let folded = folded_log(store.as_ref(), partitions.get()).await.map_err(unusable)?;
         let found = genesis::find(log.as_ref(), partitions).await.context("cannot open the log")?;
         // Before a new log is made: one that is missing is not one that never was.
         refuse_other_logs(folded, found)?;
         let id = genesis::open(log.as_ref(), partitions).await.context("cannot open the log")?;
-        let projections = Arc::new(catalogue::open(store.as_ref(), definitions).await?);
+        let projections = catalogue::open(store.as_ref(), definitions).await.map_err(unusable)?;
+        let projections = Arc::new(projections);
         let progress = Arc::new(Progress::new(id, partitions.get()));
         let queue = settings.writer.queue_commands_max;
         let writer = Arc::new(Writer::start(&log, id, partitions.get(), queue));
@@ -119,7 +121,11 @@ impl Service {
         let projection = self.projection(name).with_context(|| format!("there is no projection {name}"))?;
         let page = query::page(self.store.as_ref(), &self.progress, projection, request, reached);
         let page = tokio::time::timeout(PAGE_WAIT, page).await;
-        let page = page.with_context(|| format!("it has not answered within {PAGE_WAIT:?}"))??;
+        let page = page.with_context(|| format!("it has not answered within {PAGE_WAIT:?}"))?;
+        if let Err(query::QueryError::Failed(error)) = &page {
+            self.progress.note(error);
+        }
+        let page = page?;
         // Now, so that all that was read is known to be borne out by the log.
         query::verified(&self.progress)?;
         Ok(page)
@@ -193,7 +199,13 @@ pub fn log_config(settings: &Settings) -> Config {
         broker: settings.log.broker.name().to_owned(),
         data_dir: settings.data_dir.clone(),
         partitions: settings.log.partitions,
+        read_only: false,
     }
+}
+
+fn unusable(error: anyhow::Error) -> anyhow::Error {
+    let remedy = SqliteStore::remedy(&error);
+    error.context(format!("the store cannot be used: {remedy}"))
 }
 
 /// The log that a store was folded from, if it was folded from any.
@@ -218,9 +230,15 @@ pub fn refuse_other_logs(folded: Option<Uuid>, found: Option<Uuid>) -> anyhow::R
     let Some(folded) = folded.filter(|folded| Some(*folded) != found) else {
         return Ok(());
     };
-    let here = found.map_or("there is none here".to_owned(), |found| format!("the log here is {found}"));
+    let Some(found) = found else {
+        bail!(
+            "the store belongs to the log {folded}, but there is none here: put the store's log back, its files \
+             (log.sqlite*) or a backup of them; if it is lost for good, the store has all that is left of it: keep \
+             a copy before you run `refold store empty` to start with nothing"
+        );
+    };
     bail!(
-        "the store belongs to the log {folded}, but {here}: put the store's log back, or run `refold store empty` \
-         to fold the store anew from the log that is here"
+        "the store belongs to the log {folded}, but the log here is {found}: put the store's log back, or run \
+         `refold store empty` to fold the store anew from the log that is here"
     )
 }

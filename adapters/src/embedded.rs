@@ -47,7 +47,7 @@ pub struct EmbeddedLog {
     tails: Vec<Tail>,
     readers: Arc<Readers>,
     pages_max: Arc<AtomicU32>,
-    /// `None` only while dropping: the writer ends when there is nobody left to send.
+    /// `None` where the log is only looked at, and while dropping: the writer ends when there is nobody left to send.
     jobs: Option<mpsc::Sender<Job>>,
     writer: Option<JoinHandle<()>>,
 }
@@ -66,7 +66,7 @@ impl EmbeddedLog {
         let spans = file.spans(partitions).with_context(|| format!("cannot read {}", path.display()))?;
         let (heads, tails) = spans.into_iter().map(tail::new).unzip();
         let pages_max = Arc::new(AtomicU32::new(file::PAGES_MAX));
-        let readers = Arc::new(Readers::new(path.clone()));
+        let readers = Arc::new(Readers::new(path.clone(), file::open_to_read));
         let writer = Writer::new(path.clone(), file, Arc::clone(&readers), heads, Arc::clone(&pages_max));
         let files = writer.files();
         let (jobs, queue) = mpsc::channel(QUEUE_RECORDS);
@@ -80,6 +80,23 @@ impl EmbeddedLog {
             jobs: Some(jobs),
             writer: Some(writer.context("cannot start the log's writer thread")?),
         })
+    }
+
+    /// Opens the log in `dir` to look at it: no file is made or changed, but for SQLite's own index of a write-ahead log
+    /// that a killed process left.
+    ///
+    /// # Errors
+    /// There is no such file, it is something else or of a newer format, or it cannot be read.
+    pub fn look(dir: &Path, partitions: u32) -> anyhow::Result<Self> {
+        let path = dir.join(FILE);
+        let name = || format!("cannot read {}", path.display());
+        let connection = file::open_to_look(&path).with_context(name)?;
+        let spans = file::all_spans(&connection, partitions).with_context(name)?;
+        let tails = spans.into_iter().map(|span| tail::new(span).1).collect();
+        let files = watch::channel(Files::database_at(&path)?).1;
+        let readers = Arc::new(Readers::new(path.clone(), file::open_to_look));
+        let pages_max = Arc::default();
+        Ok(Self { path, files, tails, readers, pages_max, jobs: None, writer: None })
     }
 
     /// Lets the file grow to so many pages of 4 KiB at most, so that a test can fill the disk.
@@ -100,7 +117,8 @@ impl EmbeddedLog {
 /// Opens the log of a config.
 pub(crate) fn open(config: &Config) -> BoxFuture<'_, anyhow::Result<Arc<dyn EventLog>>> {
     Box::pin(async {
-        let log = EmbeddedLog::open(&config.data_dir, config.partitions)?;
+        let open = if config.read_only { EmbeddedLog::look } else { EmbeddedLog::open };
+        let log = open(&config.data_dir, config.partitions)?;
         Ok(Arc::new(log) as Arc<dyn EventLog>)
     })
 }
@@ -117,7 +135,8 @@ impl EventLog for EmbeddedLog {
             return Err(AppendError::Refused(reason));
         }
         let (done, outcome) = oneshot::channel();
-        let jobs = self.jobs.as_ref().expect("the queue is open until the log is dropped");
+        let jobs = self.jobs.as_ref();
+        let jobs = jobs.ok_or_else(|| AppendError::Refused("the log is only looked at".into()))?;
         let sent = jobs.send(Job { partition, record, done }).await;
         sent.map_err(|_| AppendError::Refused("the log's writer has ended".into()))?;
         outcome.await.unwrap_or_else(|_| Err(AppendError::Unknown("the log's writer has ended".into())))

@@ -29,6 +29,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// How many partitions the log has.
     pub partitions: u32,
+    /// Whether it is only looked at: nothing is made, mended or appended.
+    pub read_only: bool,
 }
 
 /// Opens the log that `config` names.
@@ -58,7 +60,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_unknown_broker_is_answered_with_the_known_ones() {
-        let config = Config { broker: "embeded".into(), data_dir: PathBuf::new(), partitions: 1 };
+        let config =
+            Config { broker: "embeded".into(), data_dir: PathBuf::new(), partitions: 1, read_only: false };
         let error = open(&config).await.err().unwrap();
         assert_eq!(
             error.to_string(),
@@ -69,9 +72,17 @@ mod tests {
     #[tokio::test]
     async fn opens_what_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        let config = Config { broker: "embedded".into(), data_dir: dir.path().into(), partitions: 2 };
+        let config = Config {
+            broker: "embedded".into(),
+            data_dir: dir.path().into(),
+            partitions: 2,
+            read_only: false,
+        };
         let log = open(&config).await.unwrap();
         log.append(1, "pie".into()).await.unwrap();
         assert!(log.append(2, "pie".into()).await.is_err());
+        drop(log);
+        let log = open(&Config { read_only: true, ..config }).await.unwrap();
+        assert!(log.append(1, "pie".into()).await.is_err());
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::batch::{News, refused_key};
 use crate::state::{Head, Verdict, WriterEntry};
+use crate::store::damage::{self, Damaged};
 use crate::store::{Space, Store, Wanted};
 use anyhow::Context;
 use jiff::Timestamp;
@@ -22,6 +23,8 @@ const WRITERS_MAX: usize = 65_536;
 pub struct Progress {
     log: Uuid,
     partitions: Vec<Partition>,
+    /// What was found to be damaged in the store since it was last read from its beginning.
+    damage: Mutex<Option<String>>,
 }
 
 #[derive(Debug)]
@@ -86,7 +89,7 @@ impl Progress {
             let state = State { head: None, condition: Condition::Starting, since: Timestamp::now() };
             Partition { state: watch::Sender::new(state), board: Mutex::default() }
         };
-        Self { log, partitions: (0..partitions).map(|_| fresh()).collect() }
+        Self { log, partitions: (0..partitions).map(|_| fresh()).collect(), damage: Mutex::default() }
     }
 
     /// The log's id.
@@ -107,6 +110,25 @@ impl Progress {
     /// Follows a partition.
     pub fn subscribe(&self, partition: u32) -> watch::Receiver<State> {
         self.partitions[partition as usize].state.subscribe()
+    }
+
+    /// Notes an error that came of a damaged store: whatever else can be read, it stays damaged.
+    pub fn note(&self, error: &anyhow::Error) {
+        if damage::is_damage(error) {
+            let found = format!("{error:#}; {}", damage::REMEDY);
+            if self.lock_damage().replace(found.clone()).is_none() {
+                tracing::error!("{found}");
+            }
+        }
+    }
+
+    /// What is known to be damaged in the store, and what to do.
+    pub fn damage(&self) -> Option<String> {
+        self.lock_damage().clone()
+    }
+
+    fn lock_damage(&self) -> MutexGuard<'_, Option<String>> {
+        self.damage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How far all partitions have come, as clients are told.
@@ -169,14 +191,18 @@ impl Progress {
 
     /// Tells that everything is read anew from the store, which stands at `head`.
     pub(crate) fn restarted(&self, partition: u32, head: Head) {
+        if head.position == head.genesis {
+            // Another store is in its place.
+            *self.lock_damage() = None;
+        }
         let partition = &self.partitions[partition as usize];
         let mut board = partition.board();
         board.forget();
         partition.state.send_modify(|state| state.head = Some(Arc::new(head)));
     }
 
-    /// Tells what a partition's projector is doing.
-    pub(crate) fn set_condition(&self, partition: u32, condition: Condition) {
+    /// Tells what a partition's projector is doing, and says whether that is new.
+    pub(crate) fn set_condition(&self, partition: u32, condition: Condition) -> bool {
         self.partitions[partition as usize].state.send_if_modified(|state| {
             let changed = state.condition != condition;
             if changed {
@@ -184,7 +210,7 @@ impl Progress {
                 state.since = Timestamp::now();
             }
             changed
-        });
+        })
     }
 }
 
@@ -247,7 +273,7 @@ async fn stored_verdict(store: &dyn Store, receipt: &Receipt) -> anyhow::Result<
     let (Some(entry), Some(head)) = (loaded.value(&Space::Writers, &writer), &loaded.head) else {
         return Ok(None);
     };
-    let entry: WriterEntry = serde_json::from_slice(entry)?;
+    let entry: WriterEntry = serde_json::from_slice(entry).context(Damaged("a writer cannot be read"))?;
     let is_void = loaded.value(&Space::Refused, &refused).is_some();
     let verdict = entry.has_passed(receipt.seq).map(|verdict| if is_void { Verdict::Void } else { verdict });
     Ok(verdict.map(|verdict| (verdict, head.position.offset)))

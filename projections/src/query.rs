@@ -4,6 +4,7 @@ use crate::catalogue::Projection;
 use crate::cursor::Question;
 use crate::progress::{Condition, Progress, State};
 use crate::state::{Broken, Head};
+use crate::store::damage::Damaged;
 use crate::store::{Blob, Limit, Scanned, Store};
 use crate::view::{Gaps, Query, Selection};
 use anyhow::Context;
@@ -216,7 +217,9 @@ fn merge(
             }
             Entry::Occupied(mut occupied) => {
                 let one = std::mem::take(occupied.get_mut());
-                occupied.insert(projection.view.merge(one, value)?);
+                occupied.insert(
+                    projection.view.merge(one, value).context(Damaged("two cells cannot be merged"))?,
+                );
             }
         }
     }
@@ -236,7 +239,7 @@ fn first(
         merged.into_iter().take(limit).collect()
     };
     let shown = cells.iter().filter_map(|(key, value)| projection.view.show(key, value).transpose());
-    let data = shown.collect::<Result<_, _>>().context("the store holds a cell that cannot be shown")?;
+    let data = shown.collect::<Result<_, _>>().context(Damaged("a cell cannot be shown"))?;
     Ok((data, cells.pop().map(|(key, _)| key)))
 }
 

@@ -2,22 +2,29 @@
 
 use super::report::{Check, Report};
 use crate::genesis;
-use crate::service::log_config;
+use crate::health::harm;
+use crate::service::{folded_log, log_config, refuse_other_logs};
 use crate::settings::Settings;
 use anyhow::{Context, Result};
+use refold_adapters::Config;
 use refold_adapters::lock::DataDir;
 use refold_domain::log::EventLog;
 use refold_projections::definition;
-use refold_projections::projector::check_position;
-use refold_projections::state::Skipped;
+use refold_projections::projector::{Ahead, ahead};
+use refold_projections::state::{Head, Skipped};
 use refold_projections::store::{Limit, Range, Space, SqliteStore, Store, Wanted};
+use std::fs::OpenOptions;
 use std::num::NonZeroU32;
 use std::ops::Bound;
+use std::path::Path;
 use std::process::ExitCode;
 use uuid::Uuid;
 
 const RESTORE: &str = "restore the data directory from a backup, or start a new log in another directory";
-const EMPTY: &str = "run `refold store empty`: the next start folds the store anew from the log";
+const PUT_BACK: &str = "do as it says; nothing was changed";
+const NEWER: &str = "start a newer refold; this one leaves the partition alone";
+const WRITABLE: &str = "see that the disk is not mounted read-only, and that refold's user may write there";
+const HARM: &str = "look for the cause at the disk and at whatever else touches the log";
 const UNREADABLE: &str = "ask the makers of refold for a version that reads it; the event stays on the log";
 
 /// How many events of a partition that cannot be read are listed, the oldest first.
@@ -46,8 +53,11 @@ async fn checked(settings: &Settings) -> Report {
         checks.push(no_log(settings));
         return Report { checks };
     }
-    match DataDir::lock(&settings.data_dir) {
-        Ok(_held) => checks.extend(data(settings).await),
+    match DataDir::look(&settings.data_dir) {
+        Ok(_looking) => match writable(&log_file) {
+            None => checks.extend(data(settings).await),
+            Some(problem) => checks.push(problem),
+        },
         Err(error) => {
             let remedy = "ask the process that holds it, at /readyz, or stop it first";
             checks.push(Check::risk("data", format!("log and store were not looked at: {error:#}"), remedy));
@@ -61,7 +71,15 @@ fn no_log(settings: &Settings) -> Check {
         return Check::ok("log", "there is none yet; the first start makes it");
     }
     let found = "there is none, but there is a store that was folded from one";
-    Check::failed("log", found, "put the log back, or run `refold store empty` to start a new one")
+    let remedy = "put the log back, its files (log.sqlite*) or a backup of them; if it is lost for good, the store has \
+                  all that is left of it: keep a copy before you run `refold store empty` to start with nothing";
+    Check::failed("log", found, remedy)
+}
+
+/// Whether it cannot be written. Opening a file to write to it changes nothing.
+fn writable(file: &Path) -> Option<Check> {
+    let error = OpenOptions::new().write(true).open(file).err()?;
+    Some(Check::failed("data", format!("cannot write {}: {error}", file.display()), WRITABLE))
 }
 
 fn usable(settings: &Settings) -> Check {
@@ -83,24 +101,35 @@ fn definitions(settings: &Settings) -> Check {
 }
 
 async fn data(settings: &Settings) -> Vec<Check> {
-    let log = match refold_adapters::open(&log_config(settings)).await {
+    let log = match refold_adapters::open(&Config { read_only: true, ..log_config(settings) }).await {
         Ok(log) => log,
         Err(error) => return vec![Check::failed("log", format!("{error:#}"), RESTORE)],
     };
     let mut checks = risks(log.as_ref()).await;
     let partitions =
         NonZeroU32::new(settings.log.partitions).expect("the settings allow no log without partitions");
-    match genesis::find(log.as_ref(), partitions).await {
+    let store = store(settings).await;
+    let folded = store.as_ref().ok().and_then(|store| store.as_ref()?.1);
+    let found = genesis::find(log.as_ref(), partitions).await;
+    let belongs = found.and_then(|found| refuse_other_logs(folded, found).map(|()| found));
+    match belongs {
         Ok(None) => checks.push(Check::ok("log", "it is half made; the next start finishes it")),
         Ok(Some(id)) => {
             checks.push(Check::ok("log", format!("{id} with {partitions} partitions")));
-            checks.extend(read_models(settings, log.as_ref(), id).await);
+            checks.extend(read_models(settings, log.as_ref(), store).await);
         }
-        Err(error) => {
-            checks.push(Check::failed("log", format!("{error:#}"), "do as it says; nothing was changed"));
-        }
+        Err(error) => checks.push(Check::failed("log", format!("{error:#}"), PUT_BACK)),
     }
     checks
+}
+
+/// The store, if there is one, and the log that it was folded from.
+async fn store(settings: &Settings) -> Result<Option<(SqliteStore, Option<Uuid>)>> {
+    let Some(store) = SqliteStore::look(&settings.data_dir)? else {
+        return Ok(None);
+    };
+    let folded = folded_log(&store, settings.log.partitions).await?;
+    Ok(Some((store, folded)))
 }
 
 async fn risks(log: &dyn EventLog) -> Vec<Check> {
@@ -116,22 +145,50 @@ async fn risks(log: &dyn EventLog) -> Vec<Check> {
     }
 }
 
-async fn read_models(settings: &Settings, log: &dyn EventLog, id: Uuid) -> Vec<Check> {
-    if !SqliteStore::exists(&settings.data_dir) {
-        return vec![Check::ok("store", "there is none yet; the next start folds it from the log")];
-    }
-    folded(settings, log, id)
-        .await
-        .unwrap_or_else(|error| vec![Check::failed("store", format!("{error:#}"), EMPTY)])
+async fn read_models(
+    settings: &Settings,
+    log: &dyn EventLog,
+    store: Result<Option<(SqliteStore, Option<Uuid>)>>,
+) -> Vec<Check> {
+    let checks = match store {
+        Ok(Some((store, _))) => folded(settings.log.partitions, &store, log).await,
+        Ok(None) => Ok(vec![Check::ok("store", "there is none yet; the next start folds it from the log")]),
+        Err(error) => Err(error),
+    };
+    checks.unwrap_or_else(|error| {
+        let remedy = SqliteStore::remedy(&error);
+        vec![Check::failed("store", format!("{error:#}"), remedy)]
+    })
 }
 
-async fn folded(settings: &Settings, log: &dyn EventLog, id: Uuid) -> Result<Vec<Check>> {
-    let store = SqliteStore::open(&settings.data_dir)?;
-    let mut checks = vec![Check::ok("store", positions(settings, &store, log, id).await?)];
-    for partition in 0..settings.log.partitions {
-        checks.extend(skipped(&store, partition).await?);
+async fn folded(partitions: u32, store: &SqliteStore, log: &dyn EventLog) -> Result<Vec<Check>> {
+    let (mut passed, mut others) = (Vec::new(), Vec::new());
+    for partition in 0..partitions {
+        let Some(head) = store.load(partition, Wanted::new()).await?.head else {
+            passed.push("-".to_owned());
+            continue;
+        };
+        let Ahead { end, too_new } =
+            ahead(log, partition, &head).await.with_context(|| format!("partition {partition}"))?;
+        passed.push(reached(&head, end));
+        let stops = |reason| Check::failed("log", format!("partition {partition} stops {reason}"), NEWER);
+        others.extend(too_new.map(stops));
+        let did = |harm| Check::risk("log", format!("partition {partition}: {harm}"), HARM);
+        others.extend(harm(&head.seen).map(did));
+        others.extend(skipped(store, partition).await?);
     }
+    let mut checks = vec![Check::ok("store", format!("folded up to offsets {}", passed.join(", ")))];
+    checks.append(&mut others);
     Ok(checks)
+}
+
+/// How far a partition was folded, and how far its log goes on.
+fn reached(head: &Head, end: Option<u64>) -> String {
+    let offset = head.position.offset;
+    match end {
+        Some(end) if end > offset => format!("{offset} of {end}"),
+        _ => offset.to_string(),
+    }
 }
 
 /// The first events of a partition that could not be read.
@@ -149,19 +206,4 @@ async fn skipped(store: &dyn Store, partition: u32) -> Result<Vec<Check>> {
         Ok(Check::risk("events", format!("{event} cannot be read and was skipped: {reason}"), UNREADABLE))
     };
     scanned.entries.iter().map(check).collect()
-}
-
-async fn positions(settings: &Settings, store: &dyn Store, log: &dyn EventLog, id: Uuid) -> Result<String> {
-    let mut passed = Vec::new();
-    for partition in 0..settings.log.partitions {
-        let loaded = store.load(partition, Wanted::new()).await?;
-        let Some(head) = loaded.head else {
-            passed.push("-".to_owned());
-            continue;
-        };
-        anyhow::ensure!(head.log == id, "the store belongs to the log {}, not to {id}", head.log);
-        check_position(log, partition, &head).await.with_context(|| format!("partition {partition}"))?;
-        passed.push(head.position.offset.to_string());
-    }
-    Ok(format!("folded up to offsets {}", passed.join(", ")))
 }

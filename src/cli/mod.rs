@@ -62,7 +62,7 @@ pub enum Command {
         #[command(flatten)]
         files: Files,
     },
-    /// Look whether settings, log, store and definitions are in order; changes nothing
+    /// Look whether settings, log, store and definitions are in order; changes neither log nor store
     Check {
         /// More settings files.
         #[command(flatten)]

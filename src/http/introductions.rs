@@ -22,6 +22,7 @@ use refold_domain::decision::{Decision, Rejection};
 use refold_domain::introductions::{self, Command, State};
 use refold_domain::validation::FieldError;
 use refold_projections::query::{self, QueryError, Reached};
+use refold_projections::store::damage::Damaged;
 use refold_projections::view::Query;
 use serde::Deserialize;
 use serde_json::Value;
@@ -279,7 +280,8 @@ impl Introductions {
         let next = |cursor| format!("</introductions/{path}/history?cursor={cursor}>; rel=\"next\"");
         let link = found.next.map(next);
         let events = found.data.into_iter().map(serde_json::from_value).collect::<Result<_, _>>();
-        let events = events.context("a row of the view introduction_history").map_err(QueryError::Failed)?;
+        let events = events.context(Damaged("a row of the view introduction_history cannot be shown"));
+        let events = events.inspect_err(|error| self.0.progress.note(error)).map_err(QueryError::Failed)?;
         Ok(History::Events(Json(events), position, link))
     }
 

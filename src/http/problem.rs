@@ -9,6 +9,7 @@ use refold_domain::decision::Rejection;
 use refold_domain::validation::FieldError;
 use refold_domain::validation::json::Unreadable;
 use refold_projections::query::QueryError;
+use refold_projections::store::damage;
 
 /// The content type of problems.
 pub const CONTENT_TYPE: &str = "application/problem+json";
@@ -273,7 +274,7 @@ impl From<CommandError> for Problem {
             CommandError::Lost(_) => Self::lost(detail),
             CommandError::Failed(error) => {
                 tracing::error!("a command failed: {error:#}");
-                Self::unavailable("store", "The command could not be decided", detail)
+                Self::unavailable("store", "The command could not be decided", with_remedy(detail, &error))
             }
         }
     }
@@ -292,8 +293,12 @@ impl From<QueryError> for Problem {
             }
             QueryError::Failed(error) => {
                 tracing::error!("a query failed: {error:#}");
-                Self::unavailable("store", "The store cannot be read", detail)
+                Self::unavailable("store", "The store cannot be read", with_remedy(detail, &error))
             }
         }
     }
+}
+
+fn with_remedy(detail: String, error: &anyhow::Error) -> String {
+    if damage::is_damage(error) { format!("{detail}; {}", damage::REMEDY) } else { detail }
 }

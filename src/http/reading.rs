@@ -63,7 +63,10 @@ async fn folded(service: &Service, receipt: &Receipt) -> Result<Offset, Problem>
         Ok((Verdict::Lost, _)) => {
             Err(Problem::lost(format!("the commit of {receipt} was acknowledged and then lost")))
         }
-        Err(error) => Err(query::QueryError::Failed(error).into()),
+        Err(error) => {
+            service.progress.note(&error);
+            Err(query::QueryError::Failed(error).into())
+        }
     }
 }
 

@@ -139,6 +139,14 @@ impl Server {
         found.unwrap_or_else(|| panic!("never said {text:?}, but: {}", self.said()))
     }
 
+    /// Waits until so many lines on standard error contain `text`.
+    pub(crate) async fn line_times(&mut self, text: &str, times: usize) {
+        let lines = &mut self.process.as_mut().unwrap().lines;
+        let count = |lines: &Vec<String>| lines.iter().filter(|line| line.contains(text)).count();
+        let said = lines.wait_for(|lines| count(lines) >= times);
+        in_time(text, said).await.unwrap();
+    }
+
     /// What it wrote to standard error.
     pub(crate) fn said(&self) -> String {
         self.process.as_ref().map(|process| process.lines.borrow().join("\n")).unwrap_or_default()

@@ -4,6 +4,7 @@ use crate::client::Client;
 use crate::data;
 use crate::foods::{aggregated, commands, newest, observe, send_all};
 use crate::server::Server;
+use rusqlite::Connection;
 use serde_json::json;
 use std::fs;
 use std::path::Path;
@@ -151,9 +152,61 @@ async fn a_second_process_is_refused_by_name() {
     assert!(status.code() == Some(1) && said.contains(&name), "{said}");
     let (status, said) = server.run(&["store", "empty", "--yes"]).await;
     assert!(status.code() == Some(1) && said.contains(&name), "{said}");
+    // The file that names the holder is not what keeps others out.
+    fs::remove_file(server.data().join("lock")).unwrap();
+    let (status, said) = server.run(&["serve"]).await;
+    assert!(status.code() == Some(1) && said.contains("in use by another process"), "{said}");
     server.client().get("/aggregated").send().await.is(200);
     server.stop().await;
     server.up().await;
+}
+
+/// Whoever removes it under the service wants it anew; so does one who puts another in its place.
+#[tokio::test]
+async fn a_store_that_is_removed_while_it_is_open_is_folded_again() {
+    let mut server = Server::start().await;
+    let client = server.client();
+    eat(&client, "pie", 30).await;
+    for (round, files) in ["store.", "store.v1.sqlite-wal", "store.v1.sqlite-shm"].into_iter().enumerate() {
+        for entry in fs::read_dir(server.data()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.file_name().unwrap().to_str().unwrap().starts_with(files) {
+                fs::remove_file(path).unwrap();
+            }
+        }
+        // It notices by itself, and is ready only with all that was folded.
+        server.line_times("folding it anew", round + 1).await;
+        server.until_ready().await;
+        let found = client.get("/aggregated").send().await.is(200).json();
+        assert_eq!(found, json!([{"food": "pie", "count": 30 + round}]), "{files}");
+        eat(&client, "pie", 1).await;
+    }
+    server.stop().await;
+    server.up().await;
+    assert!(!server.said().contains("folding from the start"), "it had another catalogue: {}", server.said());
+    let found = client.get("/aggregated").send().await.is(200).json();
+    assert_eq!(found, json!([{"food": "pie", "count": 33}]));
+}
+
+#[tokio::test]
+async fn a_store_whose_values_are_damaged_is_told_with_the_remedy() {
+    let mut server = Server::start().await;
+    let client = server.client();
+    eat(&client, "pie", 30).await;
+    let store = Connection::open(server.data().join("store.v1.sqlite")).unwrap();
+    store.execute("UPDATE entries SET value = x'ff00'", []).unwrap();
+    drop(store);
+    let detail = client.get("/aggregated").send().await.problem(503, "store");
+    assert!(detail.contains("run `refold store empty`"), "{detail}");
+    let ready = client.get("/readyz").send().await.is(503).json();
+    let store = &ready["dependencies"][1];
+    assert!(store["name"] == "store" && store["up"] == false, "{ready}");
+    assert!(store["problem"].as_str().unwrap().contains("run `refold store empty`"), "{ready}");
+    server.stop().await;
+    assert!(server.run(&["store", "empty", "--yes"]).await.0.success());
+    server.up().await;
+    let found = client.get("/aggregated").send().await.is(200).json();
+    assert_eq!(found, json!([{"food": "pie", "count": 30}]));
 }
 
 #[tokio::test]

@@ -5,8 +5,10 @@ use super::reader::{CHUNK_RECORDS_MAX, Chunk};
 use super::tail::Span;
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use refold_domain::log::Offset;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -29,6 +31,9 @@ const SCHEMA: &str = "CREATE TABLE records (
 /// How long to wait for another connection's lock, in milliseconds. Only a checkpoint or a person with a
 /// SQLite shell can hold one.
 const BUSY_TIMEOUT_MS: u64 = 5_000;
+
+/// What would end a path within the URI that SQLite takes instead of one.
+const RESERVED: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#');
 
 /// What is kept of the write-ahead log after a burst, in bytes.
 const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
@@ -139,6 +144,30 @@ pub(super) fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// A connection that makes no file, for as long as nobody else has the log open.
+///
+/// To read a write-ahead log SQLite needs an index of it, which it makes where it is missing. Without a write-ahead log
+/// it is told that nothing changes, and then needs nothing but the database.
+pub(super) fn open_to_look(path: &Path) -> rusqlite::Result<Connection> {
+    let mut ahead = path.as_os_str().to_owned();
+    ahead.push("-wal");
+    if Path::new(&ahead).exists() {
+        return open_to_read(path);
+    }
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let name = percent_encode(path.as_os_str().as_bytes(), RESERVED);
+    Connection::open_with_flags(format!("file:{name}?immutable=1"), flags)
+}
+
+/// What each of so many partitions holds, of a log that may have been made no further than its file.
+pub(super) fn all_spans(connection: &Connection, partitions: u32) -> anyhow::Result<Vec<Span>> {
+    let is_new = is_new(connection)?;
+    let empty = Span { first: 0, next: 0 };
+    let span = |partition| if is_new { Ok(empty) } else { span(connection, partition) };
+    Ok((0..partitions).map(span).collect::<rusqlite::Result<_>>()?)
+}
+
 /// The records of a partition at and after `from`, until they have `bytes_max` bytes.
 pub(super) fn chunk(
     connection: &Connection,
@@ -181,7 +210,7 @@ pub(super) fn is_full(error: &rusqlite::Error) -> bool {
 
 /// Whether the file is empty; one that is anything but a log which this binary knows is refused. Asked before
 /// anything is changed, as the file may be somebody else's.
-fn is_new(connection: &Connection) -> anyhow::Result<bool> {
+pub(super) fn is_new(connection: &Connection) -> anyhow::Result<bool> {
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
     let (application, format) = (number("application_id")?, number("user_version")?);
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;

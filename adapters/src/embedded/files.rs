@@ -45,6 +45,11 @@ impl Files {
         Ok(Self { database, ahead: Some(ahead) })
     }
 
+    /// The database alone.
+    pub(super) fn database_at(path: &Path) -> anyhow::Result<Self> {
+        Ok(Self { database: File::find(path, DATABASE_REMEDY)?, ahead: None })
+    }
+
     /// Of the write-ahead log nothing is expected any more: the connection that writes is closed.
     pub(super) fn close(&mut self) {
         self.ahead = None;

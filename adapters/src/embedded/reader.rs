@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use refold_domain::log::{LogError, Offset, Records};
 use rusqlite::Connection;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;
 use tokio::task::{consume_budget, spawn_blocking};
@@ -77,17 +77,21 @@ impl Reader {
     }
 }
 
+/// How a connection is opened.
+pub(super) type Open = fn(&Path) -> rusqlite::Result<Connection>;
+
 /// Connections that read the file, each by one query at a time.
 #[derive(Debug)]
 pub(super) struct Readers {
     path: PathBuf,
+    open: Open,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Connection>>,
 }
 
 impl Readers {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, permits: Arc::new(Semaphore::new(READS_MAX)), idle: Mutex::default() }
+    pub(super) fn new(path: PathBuf, open: Open) -> Self {
+        Self { path, open, permits: Arc::new(Semaphore::new(READS_MAX)), idle: Mutex::default() }
     }
 
     /// Runs `query` on a thread that may block.
@@ -114,7 +118,7 @@ impl Readers {
     fn run<T>(&self, query: impl FnOnce(&Connection) -> anyhow::Result<T>) -> anyhow::Result<T> {
         let name = || format!("cannot read {}", self.path.display());
         let idle = self.idle().pop();
-        let connection = idle.map_or_else(|| file::open_to_read(&self.path), Ok).with_context(name)?;
+        let connection = idle.map_or_else(|| (self.open)(&self.path), Ok).with_context(name)?;
         let answer = query(&connection).with_context(name)?;
         self.idle().push(connection);
         Ok(answer)
@@ -141,7 +145,7 @@ mod tests {
         let mut file = LogFile::open(&path).unwrap();
         file.append((0..RECORDS).map(|offset| (0, offset, RECORD))).unwrap();
         let (_head, tail) = tail::new(file.spans(1).unwrap()[0]);
-        let readers = Arc::new(Readers::new(path));
+        let readers = Arc::new(Readers::new(path, file::open_to_read));
         let mut reader = Reader { partition: 0, next: 0, bytes_max: CHUNK_BYTES_FIRST, tail, readers };
         let mut sizes = Vec::new();
         while reader.next < RECORDS {

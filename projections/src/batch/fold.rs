@@ -4,6 +4,7 @@ use super::read::{Content, Record};
 use super::{Batch, Plan};
 use crate::gate::{Duplicate, Judgement, Memory, Void};
 use crate::state::{Broken, Epoch, Head, Mark, Skipped, StreamEntry, Verdict};
+use crate::store::damage::Damaged;
 use crate::store::{Blob, Flush, Loaded, Space};
 use crate::view::{Cell, Event, Item};
 use anyhow::Context;
@@ -50,7 +51,7 @@ impl Memory {
     fn read(loaded: &Loaded, keys: u64) -> anyhow::Result<Self> {
         let mut memory = Self { keys, ..Self::default() };
         for (key, value) in loaded.values.get(&Space::Writers).into_iter().flatten() {
-            let writer = Uuid::from_slice(key).context("the store holds a writer without an id")?;
+            let writer = Uuid::from_slice(key).context(Damaged("a writer has no id"))?;
             memory.writers.insert(writer, parse(value)?);
         }
         for (key, value) in loaded.values.get(&Space::Streams).into_iter().flatten() {
@@ -61,7 +62,7 @@ impl Memory {
 }
 
 fn parse<T: serde::de::DeserializeOwned>(value: &[u8]) -> anyhow::Result<T> {
-    serde_json::from_slice(value).context("the store holds an entry that cannot be read")
+    serde_json::from_slice(value).context(Damaged("an entry cannot be read"))
 }
 
 /// The cells that a batch has opened, and the projections that broke on the way.

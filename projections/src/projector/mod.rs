@@ -5,7 +5,7 @@
 
 mod reading;
 
-pub use reading::check_position;
+pub use reading::{Ahead, ahead};
 
 use crate::batch::{self, Batch, Folded};
 use crate::catalogue::Projection;
@@ -83,17 +83,17 @@ impl Projector {
                     tracing::info!(partition = self.place.partition, "starting again from the store");
                 }
                 Halt::Failed(error) => {
-                    tracing::warn!(partition = self.place.partition, "{error:#}");
-                    self.tell(Condition::Retrying(format!("{error:#}")));
+                    self.progress.note(&error);
+                    self.retrying(&format!("{error:#}"));
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(RETRY_WAIT_MAX);
                 }
                 Halt::Stopped { reason, remedy } => {
                     let condition = Condition::Stopped { reason, remedy };
-                    if self.progress.state(self.place.partition).condition != condition {
-                        tracing::error!(partition = self.place.partition, "{condition:?}");
+                    let said = format!("{condition:?}");
+                    if self.tell(condition) {
+                        tracing::error!(partition = self.place.partition, "{said}");
                     }
-                    self.tell(condition);
                     tokio::time::sleep(STOPPED_WAIT).await;
                 }
             }
@@ -245,6 +245,13 @@ impl Projector {
         if after.seen.forks > before.seen.forks {
             tracing::error!(partition, ?offsets, "two writers share an id: a commit is void");
         }
+        if after.seen.foreign > before.seen.foreign {
+            tracing::error!(
+                partition,
+                ?offsets,
+                "a record is none of this log: it was damaged, or somebody else writes"
+            );
+        }
     }
 
     /// Stores a flush, and repeats it as it is while its outcome is unknown.
@@ -265,8 +272,7 @@ impl Projector {
                 }
                 Ok(Flushed::Refused) => return Ok(()),
                 Err(error) => {
-                    tracing::warn!(partition = self.place.partition, "cannot flush: {error:#}");
-                    self.tell(Condition::Retrying(format!("cannot write to the store: {error:#}")));
+                    self.retrying(&format!("cannot write to the store: {error:#}"));
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(RETRY_WAIT_MAX);
                 }
@@ -301,8 +307,15 @@ impl Projector {
         self.progress.state(self.place.partition).head.map(|head| head.position)
     }
 
-    fn tell(&self, condition: Condition) {
-        self.progress.set_condition(self.place.partition, condition);
+    /// Says it once, however often it is tried.
+    fn retrying(&self, reason: &str) {
+        if self.tell(Condition::Retrying(reason.to_owned())) {
+            tracing::warn!(partition = self.place.partition, "trying again: {reason}");
+        }
+    }
+
+    fn tell(&self, condition: Condition) -> bool {
+        self.progress.set_condition(self.place.partition, condition)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Reads a partition's records: on from where the store stands, if the log bears it out, and in batches.
 
 use super::{Halt, stopped};
+use crate::batch;
 use crate::state::{Head, Mark};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
@@ -17,17 +18,39 @@ const BATCH_BYTES_MAX: usize = 512 << 10;
 /// How long the log may take to hand out a record that it says it holds.
 const FIRST_RECORD_WAIT: Duration = Duration::from_secs(10);
 
-/// Whether the log still holds the record that a store has passed last, and reaches as far as it did.
+/// What of a log lies ahead of a store.
+#[derive(Debug)]
+pub struct Ahead {
+    /// The offset of the partition's last record, if the log can tell.
+    pub end: Option<Offset>,
+    /// Why the store gets no further than it is, where this binary cannot read on.
+    pub too_new: Option<String>,
+}
+
+/// What lies ahead, in a log that still holds the record which the store has passed last, and reaches as far as it did.
 ///
 /// # Errors
 /// That it does not, or cannot be read.
-pub async fn check_position(log: &dyn EventLog, partition: u32, head: &Head) -> anyhow::Result<()> {
-    match resume(log, partition, head).await {
-        Ok(_) => Ok(()),
+pub async fn ahead(log: &dyn EventLog, partition: u32, head: &Head) -> anyhow::Result<Ahead> {
+    match look_ahead(log, partition, head).await {
+        Ok(ahead) => Ok(ahead),
         Err(Halt::Stopped { reason, .. }) => Err(anyhow::anyhow!(reason)),
         Err(Halt::Failed(error)) => Err(error),
         Err(Halt::StartAgain) => Err(anyhow::anyhow!("somebody else is at work")),
     }
+}
+
+/// A projector stops right before what it cannot read: the next record says why.
+async fn look_ahead(log: &dyn EventLog, partition: u32, head: &Head) -> Result<Ahead, Halt> {
+    let mut records = resume(log, partition, head).await?;
+    let End::Last(end) = log.bounds(partition).await?.end else {
+        return Ok(Ahead { end: None, too_new: None });
+    };
+    if end <= head.position.offset {
+        return Ok(Ahead { end: Some(end), too_new: None });
+    }
+    let batch = fresh(head, vec![first_of(&mut records).await?]);
+    Ok(Ahead { end: Some(end), too_new: batch::read(head.log, &batch).1 })
 }
 
 /// Reads on after a position, having seen that the log still holds the record there, and all that it held when the

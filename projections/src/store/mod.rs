@@ -4,6 +4,7 @@
 //! [`Space`]s, each an ordered map from bytes to bytes. That is all a projector needs, and it has a plain form
 //! in SQLite and in Redis, so a new kind of view asks nothing of either.
 
+pub mod damage;
 mod memory;
 mod sqlite;
 

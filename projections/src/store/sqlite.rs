@@ -3,25 +3,27 @@
 //! It is written without waiting for the disk (`synchronous=NORMAL` under WAL): a power failure may roll it
 //! back, position and views together, and the log brings it forward again.
 
+mod files;
 mod reading;
 mod spaces;
 #[cfg(test)]
 mod tests;
 mod writing;
 
-use super::{Blob, Flush, Flushed, Loaded, Range, STORE_FORMAT, Scanned, Store, Wanted};
+use super::{Blob, Flush, Flushed, Loaded, Range, STORE_FORMAT, Scanned, Store, Wanted, damage};
 use anyhow::{Context, anyhow, bail};
 use async_trait::async_trait;
-use reading::Readers;
-use rusqlite::Connection;
+use files::{Displaced, Files};
+use reading::{Opened, Readers};
+use rusqlite::{Connection, ErrorCode};
 use spaces::Spaces;
 use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use writing::Job;
+use writing::{Job, Writer};
 
 /// How many flushes may wait for the writing thread.
 const QUEUE_FLUSHES_MAX: usize = 1_024;
@@ -56,14 +58,52 @@ impl SqliteStore {
     /// Where the file cannot be opened, or is something else.
     pub fn open(dir: &Path) -> anyhow::Result<Self> {
         let path = dir.join(file_name());
-        let connection =
-            open_writable(&path).with_context(|| format!("cannot open the store {}", path.display()))?;
-        let spaces = Arc::new(Spaces::read(&connection)?);
-        let readers = Arc::new(Readers::new(path, Arc::clone(&spaces)));
+        let (connection, opened) = open_at(&path)?;
+        let readers = Arc::new(Readers::new(Arc::new(opened)));
+        let writer = Writer::new(path, connection, Arc::clone(&readers))?;
         let (jobs, queue) = mpsc::channel(QUEUE_FLUSHES_MAX);
-        let writer = std::thread::Builder::new().name("store".into());
-        let writer = writer.spawn(move || writing::run(connection, &spaces, queue))?;
+        let thread = std::thread::Builder::new().name("store".into());
+        let writer = thread.spawn(move || writer.run(queue))?;
         Ok(Self { readers, jobs: Some(jobs), writer: Some(writer) })
+    }
+
+    /// Opens the store in `dir` to look at it, or nothing where there is none: no file is made or changed, but for
+    /// SQLite's own index of a write-ahead log that a killed process left.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, or is something else.
+    pub fn look(dir: &Path) -> anyhow::Result<Option<Self>> {
+        let path = dir.join(file_name());
+        if !path.exists() {
+            return Ok(None);
+        }
+        let name = || format!("cannot read {}", path.display());
+        let connection = reading::connect_to_look(&path).with_context(name)?;
+        if ensure_ours(&connection).with_context(name)? {
+            return Ok(None);
+        }
+        let spaces = Spaces::read(&connection).with_context(name)?;
+        let connect = reading::connect_to_look;
+        let opened = Opened { path, files: Files::any(), spaces, connect, idle: Mutex::default() };
+        Ok(Some(Self { readers: Arc::new(Readers::new(Arc::new(opened))), jobs: None, writer: None }))
+    }
+
+    /// What to do where the store cannot be used for this reason.
+    pub fn remedy(error: &anyhow::Error) -> &'static str {
+        let around = [
+            ErrorCode::DiskFull,
+            ErrorCode::ReadOnly,
+            ErrorCode::CannotOpen,
+            ErrorCode::PermissionDenied,
+            ErrorCode::SystemIoFailure,
+            ErrorCode::DatabaseBusy,
+            ErrorCode::DatabaseLocked,
+        ];
+        if error.chain().filter_map(damage::code).any(|code| around.contains(&code)) {
+            "see that the data directory can be read and written, and that its disk has room"
+        } else {
+            damage::REMEDY
+        }
     }
 
     /// Whether there is a store in `dir`.
@@ -82,12 +122,21 @@ impl SqliteStore {
             let path = dir.join(file_name() + suffix);
             match std::fs::remove_file(&path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(error).with_context(|| format!("cannot remove {}", path.display()));
+                    let remedy = "it is no file of refold's making, or may not be removed: move it away";
+                    return Err(error).with_context(|| format!("cannot remove {}: {remedy}", path.display()));
                 }
                 _ => {}
             }
         }
         Ok(there_was)
+    }
+
+    /// Has files that are not in place made anew for whoever reads next.
+    async fn mended<T>(&self, read: anyhow::Result<T>) -> anyhow::Result<T> {
+        if read.as_ref().is_err_and(|error| error.is::<Displaced>()) {
+            self.send(|done| Job::Look { done }).await?;
+        }
+        read
     }
 
     async fn send<T>(
@@ -111,7 +160,7 @@ impl Drop for SqliteStore {
     fn drop(&mut self) {
         self.jobs = None;
         // The connection that closes last tidies up the write-ahead log, if it may write.
-        self.readers.close_idle();
+        self.readers.opened().close_idle();
         if let Some(writer) = self.writer.take() {
             // A panic in the thread was reported by it already; here is nobody left to tell.
             drop(writer.join());
@@ -122,11 +171,11 @@ impl Drop for SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn load(&self, partition: u32, wanted: Wanted) -> anyhow::Result<Loaded> {
-        self.readers.load(partition, wanted).await
+        self.mended(self.readers.load(partition, wanted).await).await
     }
 
     async fn scan(&self, partition: u32, range: Range) -> anyhow::Result<Scanned> {
-        self.readers.scan(partition, range).await
+        self.mended(self.readers.scan(partition, range).await).await
     }
 
     async fn flush(&self, partition: u32, flush: Arc<Flush>) -> anyhow::Result<Flushed> {
@@ -134,7 +183,7 @@ impl Store for SqliteStore {
     }
 
     async fn catalogue(&self) -> anyhow::Result<Option<Blob>> {
-        self.readers.catalogue().await
+        self.mended(self.readers.catalogue().await).await
     }
 
     async fn reset(&self, catalogue: Blob) -> anyhow::Result<()> {
@@ -142,18 +191,37 @@ impl Store for SqliteStore {
     }
 }
 
+/// Opens the store to write to, or makes an empty one.
+fn open_at(path: &Path) -> anyhow::Result<(Connection, Opened)> {
+    let open = || -> anyhow::Result<(Connection, Files, Spaces)> {
+        let connection = open_writable(path)?;
+        let files = Files::open_at(connection.path().context("it has no path")?)?;
+        let spaces = Spaces::read(&connection)?;
+        Ok((connection, files, spaces))
+    };
+    let (connection, files, spaces) = open().with_context(|| format!("cannot open {}", path.display()))?;
+    let connect = reading::connect;
+    Ok((connection, Opened { path: path.to_owned(), files, spaces, connect, idle: Mutex::default() }))
+}
+
 fn open_writable(path: &Path) -> anyhow::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
-    let id: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
-    if id != APPLICATION_ID && tables > 0 {
-        bail!("it is a database, but no store of refold: move it away");
-    }
+    ensure_ours(&connection)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     connection.execute_batch(SCHEMA)?;
     Ok(connection)
+}
+
+/// Refuses a database of somebody else, and says whether this one is empty.
+fn ensure_ours(connection: &Connection) -> anyhow::Result<bool> {
+    let id: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
+    if id != APPLICATION_ID && tables > 0 {
+        bail!("it is a database, but no store of refold: move it away");
+    }
+    Ok(tables == 0)
 }

@@ -1,15 +1,19 @@
 //! Reads: each in one transaction, so that the head and the entries are of one moment.
 
+use super::files::Files;
 use super::spaces::Spaces;
 use super::{BUSY_TIMEOUT, STATEMENTS_KEPT};
 use crate::state::Head;
+use crate::store::damage::Damaged;
 use crate::store::{Blob, Loaded, Range, Scanned, Wanted};
 use anyhow::Context;
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 
@@ -17,20 +21,65 @@ use tokio::sync::Semaphore;
 const KEY_READS_MAX: usize = 8;
 /// How many reads of ranges are made at the same time; more wait, but never before a read of keys.
 const RANGE_READS_MAX: usize = 8;
-/// Connections to read with; as many as there are reads at once, kept for the next ones.
+/// What would end a path within the URI that SQLite takes instead of one.
+const RESERVED: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#');
+
+/// What reads are made from.
 #[derive(Debug)]
 pub(super) struct Readers {
-    path: PathBuf,
     keys: Arc<Semaphore>,
     ranges: Arc<Semaphore>,
-    idle: Mutex<Vec<Connection>>,
-    spaces: Arc<Spaces>,
+    /// Another one where the store's files were displaced; reads that are under way finish with the one before.
+    opened: Mutex<Arc<Opened>>,
+}
+
+/// The files of a store, and what holds for them alone: as many connections to read with as there were reads at once,
+/// kept for the next ones, and the numbers of spaces.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) path: PathBuf,
+    pub(super) files: Files,
+    pub(super) spaces: Spaces,
+    pub(super) connect: Connect,
+    pub(super) idle: Mutex<Vec<Connection>>,
+}
+
+/// How a connection that only reads is opened.
+pub(super) type Connect = fn(&Path) -> rusqlite::Result<Connection>;
+
+impl Opened {
+    /// Closes the connections that nobody reads with.
+    pub(super) fn close_idle(&self) {
+        self.idle().clear();
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn connection(&self) -> anyhow::Result<Connection> {
+        let idle = self.idle().pop();
+        let connection = idle.map_or_else(|| (self.connect)(&self.path), Ok);
+        // Only now: a connection that was just made has opened what is in place.
+        self.files.ensure_in_place()?;
+        connection.with_context(|| format!("cannot open {}", self.path.display()))
+    }
 }
 
 impl Readers {
-    pub(super) fn new(path: PathBuf, spaces: Arc<Spaces>) -> Self {
+    pub(super) fn new(opened: Arc<Opened>) -> Self {
         let (keys, ranges) = (Semaphore::new(KEY_READS_MAX), Semaphore::new(RANGE_READS_MAX));
-        Self { path, keys: Arc::new(keys), ranges: Arc::new(ranges), idle: Mutex::default(), spaces }
+        Self { keys: Arc::new(keys), ranges: Arc::new(ranges), opened: Mutex::new(opened) }
+    }
+
+    /// What the next reads are made from.
+    pub(super) fn opened(&self) -> Arc<Opened> {
+        Arc::clone(&self.opened.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on reads are made from these files.
+    pub(super) fn go_over(&self, opened: Arc<Opened>) {
+        *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = opened;
     }
 
     pub(super) async fn load(self: &Arc<Self>, partition: u32, wanted: Wanted) -> anyhow::Result<Loaded> {
@@ -47,11 +96,6 @@ impl Readers {
             Ok(text.optional()?)
         })
         .await
-    }
-
-    /// Closes the connections that nobody reads with.
-    pub(super) fn close_idle(&self) {
-        self.idle().clear();
     }
 
     async fn read<T: Send + 'static>(
@@ -72,37 +116,47 @@ impl Readers {
         &self,
         read: impl FnOnce(&Transaction<'_>, &Spaces) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let idle = self.idle().pop();
-        let mut connection = match idle {
-            Some(connection) => connection,
-            None => self.connect()?,
-        };
+        let opened = self.opened();
+        let name = || format!("cannot read {}", opened.path.display());
+        let mut connection = opened.connection()?;
         // One transaction sees one moment: the head and the entries belong together.
-        let tx = connection.transaction()?;
-        let made = read(&tx, &self.spaces)?;
-        tx.commit()?;
-        self.idle().push(connection);
+        let tx = connection.transaction().with_context(name)?;
+        let made = read(&tx, &opened.spaces).with_context(name)?;
+        tx.commit().with_context(name)?;
+        opened.idle().push(connection);
         Ok(made)
     }
+}
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// A connection that only reads.
+pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    Ok(connection)
+}
 
-    fn connect(&self) -> anyhow::Result<Connection> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&self.path, flags)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
-        Ok(connection)
+/// One that makes no file, for as long as nobody else has the store open.
+///
+/// To read a write-ahead log SQLite needs an index of it, which it makes where it is missing. Without a write-ahead log
+/// it is told that nothing changes, and then needs nothing but the database.
+pub(super) fn connect_to_look(path: &Path) -> rusqlite::Result<Connection> {
+    let mut ahead = path.as_os_str().to_owned();
+    ahead.push("-wal");
+    if Path::new(&ahead).exists() {
+        return connect(path);
     }
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let name = percent_encode(path.as_os_str().as_bytes(), RESERVED);
+    Connection::open_with_flags(format!("file:{name}?immutable=1"), flags)
 }
 
 pub(super) fn head(tx: &Transaction<'_>, partition: u32) -> anyhow::Result<Option<Head>> {
     let mut statement = tx.prepare_cached("SELECT head FROM heads WHERE partition = ?1")?;
     let text: Option<String> = statement.query_row([partition], |row| row.get(0)).optional()?;
-    text.map(|text| serde_json::from_str(&text).context("the store holds a head that cannot be read"))
-        .transpose()
+    text.map(|text| serde_json::from_str(&text).context(Damaged("a head cannot be read"))).transpose()
 }
 
 fn load(tx: &Transaction<'_>, spaces: &Spaces, partition: u32, wanted: Wanted) -> anyhow::Result<Loaded> {
