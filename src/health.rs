@@ -1,9 +1,10 @@
 //! What the service depends on, whether it is up, and since when.
 
 use crate::service::Service;
+use futures::future::try_join_all;
 use jiff::Timestamp;
 use refold_projections::progress::{Condition, State};
-use refold_projections::state::Seen;
+use refold_projections::state::{Head, Seen};
 use refold_projections::store::Wanted;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -40,15 +41,17 @@ impl Health {
             Ok(Err(error)) => Some(error.to_string()),
             Err(_) => Some("it does not answer in time".to_owned()),
         };
-        let store = timeout(PROBE_WAIT, service.store.load(0, Wanted::new())).await;
-        let store = match store {
-            Ok(Ok(_)) => service.progress.damage(),
-            Ok(Err(error)) => Some(format!("{error:#}")),
-            Err(_) => Some("it does not answer in time".to_owned()),
+        let partitions = 0..service.progress.partitions();
+        let loads = partitions.clone().map(|partition| service.store.load(partition, Wanted::new()));
+        let (store, stored) = match timeout(PROBE_WAIT, try_join_all(loads)).await {
+            Ok(Ok(loaded)) => (service.progress.damage(), Some(loaded)),
+            Ok(Err(error)) => (Some(format!("{error:#}")), None),
+            Err(_) => (Some("it does not answer in time".to_owned()), None),
         };
         let mut all = vec![self.probed("log", log), self.probed("store", store)];
-        for partition in 0..service.progress.partitions() {
-            all.push(of_partition(partition, &service.progress.state(partition)));
+        for partition in partitions {
+            let stored = stored.as_ref().map(|stored| stored[partition as usize].head.as_ref());
+            all.push(of_partition(partition, &service.progress.state(partition), stored));
         }
         all
     }
@@ -64,13 +67,18 @@ impl Health {
     }
 }
 
-fn of_partition(partition: u32, state: &State) -> Dependency {
+/// `stored` is what the store holds of the partition now, where it could be asked: it may have been emptied without
+/// the projector having noticed.
+fn of_partition(partition: u32, state: &State, stored: Option<Option<&Head>>) -> Dependency {
     let (up, problem) = match &state.condition {
         Condition::Stopped { reason, remedy } => (false, Some(format!("{reason}; {remedy}"))),
         Condition::Retrying(reason) => (false, Some(reason.clone())),
         Condition::Starting => (false, Some("it has not read the log yet".to_owned())),
-        Condition::Running => match &state.head {
-            Some(head) if !head.is_caught_up() => (false, Some(folding(head.position.offset, head.target))),
+        Condition::Running => match stored {
+            Some(Some(head)) if !head.is_caught_up() => {
+                (false, Some(folding(head.position.offset, head.target)))
+            }
+            Some(None) => (false, Some("the store holds nothing of it yet".to_owned())),
             _ => (true, state.head.as_ref().and_then(|head| harm(&head.seen))),
         },
     };

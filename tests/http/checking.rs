@@ -141,6 +141,8 @@ async fn a_store_that_is_damaged_is_named_with_its_remedy() {
     let mut server = fed().await;
     server.stop().await;
     let path = server.data().join("store.v1.sqlite");
+    // Whatever is in the write-ahead log would be read from there.
+    Connection::open(&path).unwrap().execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
     let mut bytes = fs::read(&path).unwrap();
     bytes[4_096..].fill(0xaa);
     fs::write(&path, bytes).unwrap();
