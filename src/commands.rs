@@ -4,6 +4,9 @@
 //! command is decided anew, and a rejection is answered only after the store has passed the log's end as it was
 //! when the request came.
 
+pub mod chunks;
+pub mod latest;
+
 use crate::writer::{WriteError, Writer};
 use anyhow::{Context, anyhow};
 use bytes::Bytes;
@@ -20,6 +23,7 @@ use refold_projections::state::{StreamEntry, Verdict};
 use refold_projections::store::damage::Damaged;
 use refold_projections::store::{Space, Store, Wanted};
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +54,8 @@ pub struct Commands {
 pub struct Request {
     /// The key of the partition that the command goes to; `None` where any will do.
     pub partition_key: Option<String>,
+    /// About how many events it will record: so many count where commands that go anywhere are spread.
+    pub events: usize,
     /// The stream of the idempotency key, if the client sent one.
     pub idempotency: Option<String>,
     /// The hash of the parsed command; `None` where it has neither key nor stream to keep it under.
@@ -75,6 +81,8 @@ pub struct Recorded {
     pub receipt: Receipt,
     /// Whether it was recorded now, or which repeat this was.
     pub origin: Origin,
+    /// Where its commit stands: for repeats.
+    pub offset: Option<Offset>,
     /// Its events.
     pub events: Vec<RecordedEvent>,
 }
@@ -96,7 +104,7 @@ pub struct RecordedEvent {
     /// Its id.
     pub id: EventId,
     /// Its type.
-    pub kind: String,
+    pub kind: Cow<'static, str>,
     /// What it is about.
     pub key: Option<String>,
     /// Its data as JSON.
@@ -177,7 +185,7 @@ impl Commands {
         let deadline = Instant::now() + self.verdict_wait;
         let partition = match &request.partition_key {
             Some(key) => partition_of(key, self.progress.partitions()),
-            None => self.writer.any_partition(),
+            None => self.writer.any_partition(request.events),
         };
         let mut end = (!rule::holds(Rule::RejectionsWaitForTheEnd)).then_some(0);
         let mut attempts = 0;
@@ -220,7 +228,8 @@ impl Commands {
         decide: impl Fn(&Streams) -> Result<Decision, Rejection>,
         deadline: Instant,
     ) -> Result<(Step, Option<Offset>), CommandError> {
-        let streams = self.streams(partition, request).await?;
+        let names = request.streams.iter().chain(&request.idempotency);
+        let streams = self.streams(partition, names).await?;
         let step = self.step(partition, request, &streams, decide(&streams), deadline).await?;
         Ok((step, streams.at))
     }
@@ -257,9 +266,12 @@ impl Commands {
         }
     }
 
-    async fn streams(&self, partition: u32, request: &Request) -> Result<Streams, CommandError> {
-        let names = request.streams.iter().chain(&request.idempotency);
-        let keys: Vec<_> = names.map(|name| name.as_bytes().to_vec()).collect();
+    async fn streams(
+        &self,
+        partition: u32,
+        names: impl IntoIterator<Item = &String>,
+    ) -> Result<Streams, CommandError> {
+        let keys: Vec<_> = names.into_iter().map(|name| name.as_bytes().to_vec()).collect();
         if keys.is_empty() {
             return Ok(Streams::default());
         }
@@ -368,11 +380,12 @@ impl Commands {
         let command = commit.commands.get(entry.command as usize).context("a commit lacks a command")?;
         let event = |(index, event): (u32, &refold_domain::commit::Event<'_>)| RecordedEvent {
             id: EventId { receipt, index },
-            kind: event.kind.to_string(),
+            kind: event.kind.to_string().into(),
             key: event.key.as_deref().map(str::to_owned),
             data: event.data.to_owned(),
         };
-        Ok(Recorded { receipt, origin, events: (0..).zip(&command.events).map(event).collect() })
+        let offset = Some(entry.offset);
+        Ok(Recorded { receipt, origin, offset, events: (0..).zip(&command.events).map(event).collect() })
     }
 }
 
@@ -392,11 +405,19 @@ impl Recorded {
     fn now(receipt: Receipt, events: Vec<NewEvent>) -> Self {
         let event = |(index, NewEvent { kind, key, data })| RecordedEvent {
             id: EventId { receipt, index },
-            kind: str::to_owned(kind),
+            kind: kind.into(),
             key,
             data,
         };
-        Self { receipt, origin: Origin::New, events: (0..).zip(events).map(event).collect() }
+        let events = (0..).zip(events).map(event).collect();
+        Self { receipt, origin: Origin::New, offset: None, events }
+    }
+}
+
+impl CommandError {
+    /// Whether the command may be recorded, now or later.
+    pub fn may_be_recorded(&self) -> bool {
+        matches!(self, Self::OutcomeUnknown(_) | Self::Failed(_))
     }
 }
 

@@ -21,7 +21,7 @@ use refold_domain::metric;
 use refold_domain::receipt::Receipt;
 use refold_domain::rule::{self, Rule};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -35,8 +35,8 @@ pub const COMMIT_EVENTS_MAX: usize = 4_096;
 pub const COMMIT_BYTES_MAX: usize = 512 << 10;
 /// How many bytes one command may have at most.
 pub const COMMAND_BYTES_MAX: usize = COMMIT_BYTES_MAX - FRAME_BYTES_MAX;
-/// How many commands that may go anywhere follow each other into the same partition.
-const RUN_COMMANDS: u32 = 1_024;
+/// How many events of commands that may go anywhere follow each other into the same partition.
+const RUN_EVENTS: usize = 1_024;
 /// How long the first retry of an append waits.
 const RETRY_WAIT_MIN: Duration = Duration::from_millis(20);
 /// How long a retry of an append waits at most.
@@ -50,8 +50,8 @@ pub struct Writer {
     queues: Mutex<Option<Vec<mpsc::Sender<Pending>>>>,
     tasks: Mutex<JoinSet<()>>,
     partitions: u32,
-    /// How many commands went anywhere.
-    anywhere: AtomicU32,
+    /// How many events went anywhere.
+    anywhere: AtomicUsize,
     failing: watch::Sender<Failing>,
 }
 
@@ -121,7 +121,7 @@ impl Writer {
             queues: Mutex::new(Some(queues)),
             tasks: Mutex::new(tasks),
             partitions,
-            anywhere: AtomicU32::new(0),
+            anywhere: AtomicUsize::new(0),
             failing,
         }
     }
@@ -164,10 +164,12 @@ impl Writer {
         }
     }
 
-    /// The partition for a command that may go anywhere. Runs of them go to the same one: spread one by one, each
-    /// partition's commits would carry a few commands, and every commit costs the log and the projector the same.
-    pub fn any_partition(&self) -> u32 {
-        self.anywhere.fetch_add(1, Ordering::Relaxed) / RUN_COMMANDS % self.partitions
+    /// The partition for a command of so many events that may go anywhere. Runs of them go to the same one: spread one by
+    /// one, each partition's commits would carry a few commands, and every commit costs the log and the projector the same.
+    pub fn any_partition(&self, events: usize) -> u32 {
+        let run = self.anywhere.fetch_add(events, Ordering::Relaxed) / RUN_EVENTS;
+        let partition = run % self.partitions as usize;
+        u32::try_from(partition).expect("a remainder of a u32 fits into a u32")
     }
 
     fn enqueue(&self, partition: u32, pending: Pending) -> Result<(), WriteError> {

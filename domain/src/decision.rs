@@ -63,6 +63,11 @@ impl NewEvent {
         Self { kind, key, data }
     }
 
+    /// An event of type `kind` about nothing that has a key, with data that were serialised to JSON before.
+    pub fn written(kind: &'static str, data: &[u8]) -> Self {
+        Self { kind, key: None, data: serde_json::from_slice(data).expect("what was serialised is JSON") }
+    }
+
     fn on_wire(&self) -> Event<'_> {
         Event {
             kind: self.kind.into(),

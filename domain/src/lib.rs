@@ -5,6 +5,7 @@
 //! [`introductions`], [`foods`], [`purchases`], [`detections`] and [`pictures`] each make a [`decision`], purely: which
 //! events a command causes;
 //! [`schema`] says what each event looks like, and reads it back;
+//! [`lines`] are the many commands of one request;
 //! [`commit`] is the record that carries commands to the log, and [`stream`] names what its guards protect;
 //! [`log`] is the contract every broker has to keep;
 //! [`receipt`] names a place in the log: what a writer is given, and what a reader asks for;
@@ -17,6 +18,7 @@ pub mod detections;
 pub mod foods;
 pub mod hash;
 pub mod introductions;
+pub mod lines;
 pub mod log;
 pub mod metric;
 pub mod nearest;

@@ -5,6 +5,7 @@
 //! name: `idem:<hash of the scope>:<partition key>`.
 
 use crate::hash::{Hash, partition_of};
+use serde::Serialize;
 
 /// The prefix of streams that are idempotency keys; the gate numbers them.
 pub const IDEMPOTENCY: &str = "idem:";
@@ -23,7 +24,18 @@ pub fn name(system: &str, key: &str) -> String {
 /// `caller` says who asked, `route` is the method and path with its parameters, `partition_key` is the key
 /// of the command's partition and `key` what the client sent.
 pub fn idempotency(caller: &str, route: &str, partition_key: &str, key: &str) -> String {
-    let scope = Hash::of_command(&(caller, route, partition_key, key));
+    idempotency_of(&(caller, route, partition_key, key), partition_key)
+}
+
+/// The stream of one part of a request with an idempotency key: of a chunk of facts, or of a line.
+///
+/// The part is a number in the scope and no text, so no key that a client may send is the key of another's part.
+pub fn idempotency_of_part(caller: &str, route: &str, partition_key: &str, key: &str, part: u32) -> String {
+    idempotency_of(&(caller, route, partition_key, key, part), partition_key)
+}
+
+fn idempotency_of(scope: &impl Serialize, partition_key: &str) -> String {
+    let scope = Hash::of_command(scope);
     format!("{IDEMPOTENCY}{scope}:{partition_key}")
 }
 
@@ -64,9 +76,20 @@ mod tests {
             idempotency("ada", "POST /foods", "p", "k"),
             idempotency("", "POST /food", "sp", "k"),
             idempotency("", "POST /foods", "p", "k2"),
+            idempotency("", "POST /foods", "p", "k/1"),
+            idempotency("", "POST /foods", "p", "k\",1"),
+            idempotency_of_part("", "POST /foods", "p", "k", 0),
+            idempotency_of_part("", "POST /foods", "p", "k", 1),
+            idempotency_of_part("", "POST /foods", "p", "k1", 0),
         ];
         let distinct: std::collections::HashSet<_> = names.iter().collect();
         assert_eq!(distinct.len(), names.len());
+    }
+
+    #[test]
+    fn names_stay_the_same_for_ever() {
+        assert_eq!(idempotency("", "POST /foods", "p", "k"), "idem:73532ef244f9be55:p");
+        assert_eq!(idempotency_of_part("", "POST /foods", "p", "k", 1), "idem:8c790f8f440490e0:p");
     }
 
     #[test]

@@ -101,6 +101,7 @@ impl World {
     async fn execute(&self) -> Result<Recorded, CommandError> {
         let request = Request {
             partition_key: Some("7".into()),
+            events: 1,
             idempotency: Some(KEY.into()),
             hash: Some(Hash::of(b"mine")),
             trace: None,

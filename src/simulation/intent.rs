@@ -89,6 +89,7 @@ impl Intent {
     pub(super) fn request(&self, trace: String) -> Request {
         Request {
             partition_key: Some(self.partition_key.clone()),
+            events: 1,
             idempotency: self.idempotency.clone(),
             hash: Some(self.command.hash()),
             trace: Some(trace),

@@ -60,8 +60,10 @@ async fn commands_that_may_go_anywhere_fill_commits_and_spread() {
     let dir = tempdir().unwrap();
     let log: Arc<dyn EventLog> = Arc::new(EmbeddedLog::open(dir.path(), 3).unwrap());
     let writer = Writer::start(&log, Uuid::now_v7(), 3, 10);
-    let run = || (0..RUN_COMMANDS).map(|_| writer.any_partition()).collect::<Vec<_>>();
+    let run = || (0..RUN_EVENTS).map(|_| writer.any_partition(1)).collect::<Vec<_>>();
     for expected in [0, 1, 2, 0] {
         assert!(run().iter().all(|partition| *partition == expected));
     }
+    // A chunk as large as a run is one.
+    assert_eq!([0; 4].map(|_| writer.any_partition(RUN_EVENTS)), [1, 2, 0, 1]);
 }
