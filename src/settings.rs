@@ -49,6 +49,10 @@ pub struct Http {
     pub listen: SocketAddr,
     /// How many bytes a body may have.
     pub body_bytes_max: usize,
+    /// How many bytes a body of many lines may have.
+    pub ndjson_bytes_max: usize,
+    /// How many of them are read and executed at the same time.
+    pub ndjson_requests_max: usize,
     /// How many connections are open at the same time.
     pub connections_max: usize,
     /// How many requests are answered at the same time.

@@ -65,16 +65,20 @@ impl<T: Parse> ParsePayload for Body<T> {
     const IS_REQUIRED: bool = true;
 
     async fn from_request(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
-        check_encoding(request)?;
-        let bytes = read(request, body).await?;
+        let limits: &Arc<settings::Http> = request.data().expect("every route is given its limits");
+        let bytes = read(request, body, limits.body_bytes_max).await?;
         let value = json::read(&bytes).map_err(Problem::from)?;
         Ok(Self(T::parse(&value).map_err(Problem::validation)?))
     }
 }
 
-async fn read(request: &Request, body: &mut RequestBody) -> Result<Vec<u8>, Problem> {
+/// The bytes of a body, of which there may be `max`, and which may take as long as the limits say.
+///
+/// # Errors
+/// Where it is encoded, too large or too slow, ends early, or the service stops.
+pub async fn read(request: &Request, body: &mut RequestBody, max: usize) -> Result<Vec<u8>, Problem> {
+    check_encoding(request)?;
     let limits: &Arc<settings::Http> = request.data().expect("every route is given its limits");
-    let max = limits.body_bytes_max;
     let body = body.take().map_err(|error| Problem::internal(error.to_string()))?;
     let mut chunks = pin!(body.into_bytes_stream());
     if declared(request).is_none_or(|length| length <= max) {

@@ -1,11 +1,12 @@
 //! Detections: record that a vehicle was detected, list them, and count them by make.
 
 use super::Tag;
-use super::body::{Body, Parse};
+use super::body::Parse;
 use super::failure::{Commanding, Failure, Querying};
 use super::frequent::Counted;
+use super::ndjson::{Created, Sent};
 use super::reading::{PAGE_BYTES_MAX, PAGE_DEFAULT, page, wait_for_receipts};
-use super::recording::{Fact, record_fact};
+use super::recording::{Fact, record_facts};
 use super::typed::{Key, Typed};
 use crate::service::Service;
 use anyhow::Context;
@@ -169,9 +170,9 @@ struct MakeCounts {
 
 #[derive(ApiResponse)]
 enum Detected {
-    /// It is recorded
+    /// It is recorded; many are all recorded
     #[oai(status = 201)]
-    Created(Json<RecordedDetection>, #[oai(header = "Refold-Receipt")] String),
+    Created(Json<Created<RecordedDetection>>, #[oai(header = "Refold-Receipt")] String),
 }
 
 #[derive(ApiResponse)]
@@ -226,24 +227,24 @@ impl Parse for detections::Detection {
 
 #[OpenApi(tag = "Tag::Detections")]
 impl Detections {
-    /// Record a detection
+    /// Record a detection, or many, a line each
     ///
     /// Names of fields are taken in lower case or as producers write them, with a capital: `year` or `Year`, not both.
     #[oai(path = "/detections", method = "post")]
     async fn detect(
         &self,
         request: &Request,
-        Body(detection): Body<detections::Detection>,
+        sent: Sent<detections::Detection>,
         /// Makes a repeat answer what the first request did
         #[oai(name = "Idempotency-Key")]
         _key: Header<Option<Typed<Key>>>,
     ) -> Result<Detected, Failure<Commanding>> {
-        let event = || detection.detected();
-        let Fact { id, data, receipt } =
-            record_fact(&self.0, request, "POST /detections", &detection, event).await?;
-        let detections::Detection { year, make, model, category } = data;
-        let shown = RecordedDetection { id, year, make, model, category };
-        Ok(Detected::Created(Json(shown), receipt))
+        let shown = |Fact { id, data: detections::Detection { year, make, model, category } }| {
+            RecordedDetection { id, year, make, model, category }
+        };
+        let (created, receipts) =
+            record_facts(&self.0, request, "POST /detections", &detections::DETECTED, sent, shown).await?;
+        Ok(Detected::Created(Json(created), receipts))
     }
 
     /// All detections

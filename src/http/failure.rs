@@ -67,7 +67,7 @@ impl Statuses for Commanding {
         (408, "The body came too slowly"),
         (409, "It clashes with what is recorded"),
         (413, "The body is too large"),
-        (415, "The body is not application/json"),
+        (415, "The body is of another type"),
         (422, "The body does not fit, or the Idempotency-Key was used for another command"),
         (500, "The broker lost the command, or something is broken"),
         (503, "Not recorded, or nobody knows yet: `type` says which"),

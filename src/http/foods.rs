@@ -1,11 +1,12 @@
 //! Foods: record that one was eaten, and count them.
 
 use super::Tag;
-use super::body::{Body, Parse};
+use super::body::Parse;
 use super::failure::{Commanding, Failure, Querying};
 use super::frequent::Counted;
+use super::ndjson::{Created, Sent};
 use super::reading::wait_for_receipts;
-use super::recording::{Fact, record_fact};
+use super::recording::{Fact, record_facts};
 use super::typed::{Key, Typed};
 use crate::service::Service;
 use poem::Request;
@@ -57,9 +58,9 @@ struct FoodCount {
 
 #[derive(ApiResponse)]
 enum Observed {
-    /// It is recorded
+    /// It is recorded; many are all recorded
     #[oai(status = 201)]
-    Created(Json<RecordedFood>, #[oai(header = "Refold-Receipt")] String),
+    Created(Json<Created<RecordedFood>>, #[oai(header = "Refold-Receipt")] String),
 }
 
 #[derive(ApiResponse)]
@@ -91,19 +92,20 @@ impl Parse for foods::Food {
 
 #[OpenApi(tag = "Tag::Foods")]
 impl Foods {
-    /// Record a food
+    /// Record a food, or many, a line each
     #[oai(path = "/foods", method = "post")]
     async fn observe(
         &self,
         request: &Request,
-        Body(food): Body<foods::Food>,
+        sent: Sent<foods::Food>,
         /// Makes a repeat answer what the first request did
         #[oai(name = "Idempotency-Key")]
         _key: Header<Option<Typed<Key>>>,
     ) -> Result<Observed, Failure<Commanding>> {
-        let recorded = record_fact(&self.0, request, "POST /foods", &food, || food.observed()).await?;
-        let Fact { id, data: foods::Food { food }, receipt } = recorded;
-        Ok(Observed::Created(Json(RecordedFood { id, food }), receipt))
+        let shown = |Fact { id, data: foods::Food { food } }| RecordedFood { id, food };
+        let (created, receipts) =
+            record_facts(&self.0, request, "POST /foods", &foods::OBSERVED, sent, shown).await?;
+        Ok(Observed::Created(Json(created), receipts))
     }
 
     /// The foods and how often each was eaten

@@ -1,6 +1,6 @@
 //! The HTTP surface: one file a system, and what they share.
 //!
-//! A request comes in through one of the [`connections`], is held to its [`parameters`], read by [`body`] and [`headers`], handled by its system,
+//! A request comes in through one of the [`connections`], is held to its [`parameters`], read by [`body`] or [`ndjson`] and [`headers`], handled by its system,
 //! and answered with an object or a [`problem`]. [`reading`] is what all queries do first and last. For people there
 //! are the [`page`] and the [`docs`].
 
@@ -12,6 +12,7 @@ pub mod connections;
 pub mod detections;
 pub mod docs;
 pub mod document;
+pub mod each;
 pub mod failure;
 pub mod foods;
 pub mod frequent;
@@ -19,6 +20,7 @@ pub mod headers;
 pub mod introductions;
 pub mod link;
 pub mod measure;
+pub mod ndjson;
 pub mod operations;
 pub mod page;
 pub mod parameters;
@@ -66,6 +68,8 @@ Commands in, one log, read models out.
 - With an `Idempotency-Key` a command may be repeated: it counts once, and the answer is that of the first time.
 - Every error is `application/problem+json`: `type` is stable, `detail` says what was wrong and what to do, `errors` names each \
 bad field or parameter.
+- Facts and purchases are taken many at a time, too: `application/x-ndjson`, a line each, all of them found good before any is \
+recorded.
 - A long list comes in pages: `next`, or a `Link` with `rel=\"next\"`, says where to go on.";
 
 /// Everything that is served.
@@ -90,6 +94,7 @@ pub fn routes(service: &Arc<Service>, limits: settings::Http) -> impl Endpoint +
         .with(parameters)
         .with(NormalizePath::new(TrailingSlash::Trim))
         .with(admission::Admission::new(limits.requests_max))
+        .data(ndjson::Places::new(limits.ndjson_requests_max))
         .data(Arc::new(limits))
         .before(|request| async move {
             headers::check_host(&request)?;

@@ -1,10 +1,11 @@
 //! Pictures: register one with its weight, and read what they weigh.
 
 use super::Tag;
-use super::body::{Body, Parse};
+use super::body::Parse;
 use super::failure::{Commanding, Failure, Querying};
+use super::ndjson::{Created, Sent};
 use super::reading::{page, wait_for_receipts};
-use super::recording::{Fact, record_fact};
+use super::recording::{Fact, record_facts};
 use super::typed::{Key, Typed};
 use crate::service::Service;
 use anyhow::Context;
@@ -91,9 +92,9 @@ enum Weighed {
 
 #[derive(ApiResponse)]
 enum Registered {
-    /// It is recorded
+    /// It is recorded; many are all recorded
     #[oai(status = 201)]
-    Created(Json<RegisteredPicture>, #[oai(header = "Refold-Receipt")] String),
+    Created(Json<Created<RegisteredPicture>>, #[oai(header = "Refold-Receipt")] String),
 }
 
 impl Example for Picture {
@@ -112,20 +113,24 @@ impl Parse for pictures::Picture {
 
 #[OpenApi(tag = "Tag::Pictures")]
 impl Pictures {
-    /// Register a picture
+    /// Register a picture, or many, a line each
     #[oai(path = "/pictures", method = "post")]
     async fn register(
         &self,
         request: &Request,
-        Body(picture): Body<pictures::Picture>,
+        sent: Sent<pictures::Picture>,
         /// Makes a repeat answer what the first request did
         #[oai(name = "Idempotency-Key")]
         _key: Header<Option<Typed<Key>>>,
     ) -> Result<Registered, Failure<Commanding>> {
-        let recorded =
-            record_fact(&self.0, request, "POST /pictures", &picture, || picture.registered()).await?;
-        let Fact { id, data: pictures::Picture { picture_id, weight }, receipt } = recorded;
-        Ok(Registered::Created(Json(RegisteredPicture { id, picture_id, weight }), receipt))
+        let shown = |Fact { id, data: pictures::Picture { picture_id, weight } }| RegisteredPicture {
+            id,
+            picture_id,
+            weight,
+        };
+        let (created, receipts) =
+            record_facts(&self.0, request, "POST /pictures", &pictures::REGISTERED, sent, shown).await?;
+        Ok(Registered::Created(Json(created), receipts))
     }
 
     /// What all registered pictures weigh

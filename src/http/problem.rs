@@ -1,6 +1,7 @@
 //! Every error answer: a problem (RFC 9457) with a stable type, a sentence for people, and what to do.
 
 use crate::commands::CommandError;
+use crate::commands::chunks::Incomplete;
 use poem::http::{StatusCode, header};
 use poem::{IntoResponse, Response};
 use poem_openapi::Object;
@@ -10,6 +11,7 @@ use refold_domain::validation::FieldError;
 use refold_domain::validation::json::Unreadable;
 use refold_projections::query::QueryError;
 use refold_projections::store::damage;
+use serde::Serialize;
 
 /// The content type of problems.
 pub const CONTENT_TYPE: &str = "application/problem+json";
@@ -18,6 +20,9 @@ const RETRY_AFTER_SECONDS: u32 = 1;
 /// How many errors `detail` repeats; `errors` has the others.
 const TOLD_MAX: usize = 5;
 
+/// The title where a body is not what is asked for.
+const DOES_NOT_FIT: &str = "The body does not fit";
+
 /// An error answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -25,7 +30,7 @@ pub struct Problem {
     slug: &'static str,
     title: &'static str,
     detail: String,
-    errors: Vec<FieldError>,
+    errors: Vec<BadField>,
     retry_after: Option<u32>,
 }
 
@@ -48,12 +53,29 @@ pub struct Body {
 }
 
 /// A field that is wrong.
-#[derive(Debug, Object)]
-struct BadField {
+#[derive(Debug, Clone, PartialEq, Eq, Object, Serialize)]
+pub struct BadField {
+    /// The line it is on, from 1, where the body has lines
+    #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u32>,
     /// The field, with the way to it: `scoops[2].price`; empty for the body as a whole
     field: String,
     /// What it must be
     reason: String,
+}
+
+impl BadField {
+    /// One on a line of the body.
+    pub fn on_line(line: u32, error: FieldError) -> Self {
+        Self { line: Some(line), ..error.into() }
+    }
+}
+
+impl From<FieldError> for BadField {
+    fn from(FieldError { field, reason }: FieldError) -> Self {
+        Self { line: None, field, reason }
+    }
 }
 
 impl Problem {
@@ -70,15 +92,39 @@ impl Problem {
     pub fn parameter(name: &str, reason: impl Into<String>) -> Self {
         let reason = reason.into();
         let detail = format!("{name}: {reason}");
-        let errors = vec![FieldError { field: name.to_owned(), reason }];
+        let errors = vec![FieldError { field: name.to_owned(), reason }.into()];
         Self { errors, ..Self::new(StatusCode::BAD_REQUEST, "parameter", "A parameter is wrong", detail) }
     }
 
     /// The body is JSON, but not what is asked for.
     pub fn validation(errors: Vec<FieldError>) -> Self {
         let detail = told(&errors);
-        let title = "The body does not fit";
-        Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation", title, detail) }
+        let errors = errors.into_iter().map(BadField::from).collect();
+        Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation", DOES_NOT_FIT, detail) }
+    }
+
+    /// Lines of the body are not what is asked for; no more than `max` errors are told.
+    pub fn lines(mut errors: Vec<BadField>, max: usize) -> Self {
+        let first = errors.first().map(|BadField { line, field, reason }| {
+            let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+            let field = if field.is_empty() { String::new() } else { format!("{field}: ") };
+            format!("{place}{field}{reason}")
+        });
+        let others = match errors.len() {
+            0 | 1 => String::new(),
+            count if count > max => format!("; `errors` has the first {max}, there are more"),
+            count => format!("; and {} more, see `errors`", count - 1),
+        };
+        errors.truncate(max);
+        let detail = format!("{}{others}; nothing was recorded", first.unwrap_or_default());
+        Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation", DOES_NOT_FIT, detail) }
+    }
+
+    /// The body is of another type than those that are taken.
+    pub fn content_type(taken: &str) -> Self {
+        let title = "The content type is not supported";
+        let detail = format!("send the body with Content-Type: {taken}");
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type", title, detail)
     }
 
     /// The body is encoded as nothing here can decode.
@@ -138,9 +184,18 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "lost-by-broker", title, detail)
     }
 
+    /// Its status, its type, and what went wrong.
+    pub fn told(self) -> (StatusCode, String, String) {
+        (self.status, self.kind(), self.detail)
+    }
+
+    fn kind(&self) -> String {
+        format!("urn:refold:problem:{}", self.slug)
+    }
+
     fn body(&self) -> serde_json::Value {
         let mut body = serde_json::json!({
-            "type": format!("urn:refold:problem:{}", self.slug),
+            "type": self.kind(),
             "title": self.title,
             "status": self.status.as_u16(),
             "detail": self.detail,
@@ -192,10 +247,7 @@ pub fn of_error(error: poem::Error) -> Response {
         return error.into_response();
     }
     if error.downcast_ref::<ContentTypeError>().is_some() {
-        let detail = "send the body with Content-Type: application/json";
-        let title = "The content type is not supported";
-        return Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type", title, detail)
-            .into_response();
+        return Problem::content_type("application/json").into_response();
     }
     match error.status() {
         StatusCode::NOT_FOUND => {
@@ -277,6 +329,28 @@ impl From<CommandError> for Problem {
                 Self::unavailable("store", "The command could not be decided", with_remedy(detail, &error))
             }
         }
+    }
+}
+
+impl From<Incomplete> for Problem {
+    fn from(incomplete: Incomplete) -> Self {
+        let Incomplete { cause, recorded, unknown, lines, has_key } = incomplete;
+        let problem = Self::from(cause);
+        if recorded + unknown == 0 {
+            return problem;
+        }
+        let others = if unknown == 0 { String::new() } else { format!(", {unknown} others may be") };
+        let remedy = if has_key {
+            "repeat the request with the same Idempotency-Key: it records what is missing, and nothing twice"
+        } else {
+            "a repeat would record them again: with an Idempotency-Key it would not"
+        };
+        let detail =
+            format!("{}; {recorded} of {lines} lines are recorded{others}; {remedy}", problem.detail);
+        if problem.status == StatusCode::SERVICE_UNAVAILABLE {
+            return Self::unavailable("partly-recorded", "Not all lines are known to be recorded", detail);
+        }
+        Self { detail, ..problem }
     }
 }
 

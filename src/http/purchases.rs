@@ -1,13 +1,15 @@
 //! Purchases: record one, once; and read those of a shop on a day.
 
 use super::Tag;
-use super::body::{Body, Parse};
+use super::body::Parse;
+use super::each::{Answered, Single, each, execute};
 use super::failure::{Commanding, Failure, Querying};
+use super::ndjson::Sent;
 use super::problem::Problem;
 use super::reading::{page, wait_for_receipts};
 use super::recording::{Call, data};
 use super::typed::{Key, Typed};
-use crate::commands::{Origin, Streams};
+use crate::commands::Origin;
 use crate::service::Service;
 use anyhow::Context;
 use jiff::civil::Date;
@@ -18,6 +20,8 @@ use poem_openapi::param::{Header, Path, Query as Parameter};
 use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
+use refold_domain::decision::{Decision, Rejection};
+use refold_domain::hash::Hash;
 use refold_domain::purchases;
 use refold_domain::validation::FieldError;
 use refold_projections::query::QueryError;
@@ -86,9 +90,9 @@ enum Bought {
     /// It is recorded
     #[oai(status = 201)]
     Created(Json<Purchase>, #[oai(header = "Refold-Receipt")] String),
-    /// The very same purchase was recorded before
+    /// The very same purchase was recorded before; or there were many, and each has an answer of its own
     #[oai(status = 200)]
-    Known(Json<Purchase>, #[oai(header = "Refold-Receipt")] String),
+    Known(Json<Answered<Purchase>>, #[oai(header = "Refold-Receipt")] Option<String>),
 }
 
 #[derive(ApiResponse)]
@@ -125,30 +129,36 @@ impl Parse for purchases::Purchase {
 
 #[OpenApi(tag = "Tag::Purchases")]
 impl Purchases {
-    /// Record a purchase
+    /// Record a purchase, or many, a line each
     ///
-    /// A purchase id is recorded once: the same purchase again is answered 200, another with its id 409.
+    /// A purchase id is recorded once: the same purchase again is answered 200, another with its id 409. Many are answered
+    /// 200, whatever becomes of them: `answers` has for each line what it would be answered alone.
     #[oai(path = "/purchases", method = "post")]
     async fn record(
         &self,
         request: &Request,
-        Body(purchase): Body<purchases::Purchase>,
+        sent: Sent<purchases::Purchase>,
         /// Makes a repeat answer what the first request did. It is remembered beside the `purchase_id`: under the same
         /// key, a purchase with another id is recorded as one of its own
         #[oai(name = "Idempotency-Key")]
         _key: Header<Option<Typed<Key>>>,
     ) -> Result<Bought, Failure<Commanding>> {
         let call = Call::of(request, "POST /purchases")?;
-        let stream = purchase.stream();
-        let request = call.request(purchase.key(), &purchase, vec![stream.clone()]);
-        let decide = |streams: &Streams| {
-            let recorded = streams.get(&stream);
-            purchase.decide(recorded.and_then(|entry| entry.hash))
+        let purchase = match sent {
+            Sent::One(purchase) => purchase,
+            Sent::Many(purchases) => {
+                let (answers, receipts) = each(&self.0.commands, &call, &purchases).await?;
+                return Ok(Bought::Known(Json(Answered::Many(answers)), receipts));
+            }
         };
-        let recorded = self.0.commands.execute(&request, decide).await?;
-        let (shown, receipt) = (Json(data(&recorded)?), recorded.receipt.to_string());
+        let recorded = execute(&self.0.commands, &call, None, &purchase).await?;
+        let (shown, receipt) = (data(&recorded)?, recorded.receipt.to_string());
         let is_known = recorded.origin == Origin::RepeatedContent;
-        Ok(if is_known { Bought::Known(shown, receipt) } else { Bought::Created(shown, receipt) })
+        Ok(if is_known {
+            Bought::Known(Json(Answered::One(shown)), Some(receipt))
+        } else {
+            Bought::Created(Json(shown), receipt)
+        })
     }
 
     /// The purchases of a shop on a day
@@ -184,6 +194,20 @@ impl Purchases {
             format!("</purchases/{}?date={day}{limit}&cursor={next}>; rel=\"next\"", shop_id.0)
         });
         Ok(OfShop::Page(Json(purchases), page.position.to_string(), link))
+    }
+}
+
+impl Single for purchases::Purchase {
+    fn key(&self) -> String {
+        self.key()
+    }
+
+    fn stream(&self) -> String {
+        self.stream()
+    }
+
+    fn decide(&self, recorded: Option<Hash>) -> Result<Decision, Rejection> {
+        self.decide(recorded)
     }
 }
 

@@ -1,16 +1,22 @@
 //! What all commands share: who asks, under which key, and how that becomes a request to record something.
 
 use super::headers::{idempotency_key, traceparent};
+use super::ndjson::{Accepted, Created, Many, Sent};
 use super::problem::Problem;
+use crate::commands::chunks::Chunk;
 use crate::commands::{self, Recorded};
 use crate::service::Service;
 use anyhow::{Context, anyhow};
 use poem::Request;
+use poem_openapi::types::{ParseFromJSON, ToJSON};
 use refold_domain::decision::{Decision, NewEvent};
 use refold_domain::hash::{Hash, canonical};
+use refold_domain::lines::{self, Lines};
+use refold_domain::schema::EventType;
 use refold_domain::stream;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::ops::Range;
 use uuid::Uuid;
 
 /// Who asks when nobody has to say so.
@@ -39,37 +45,104 @@ impl Call {
     /// An id for what the server names: the same for the same key, so that a repeat finds the first command.
     pub fn new_id(&self) -> Uuid {
         match &self.key {
-            Some(key) => Uuid::new_v5(&IDS, canonical(&(ANYBODY, &self.route, key)).as_bytes()),
+            Some(key) => named(&(ANYBODY, &self.route, key)),
             None => Uuid::now_v7(),
         }
     }
 
     /// The request to record a fact, which rests on nothing: with a key it goes where the key says, without one anywhere.
-    pub fn fact(self, command: &impl Serialize) -> commands::Request {
-        if self.key.is_some() {
-            let partition_key = self.new_id().to_string();
-            return self.request(partition_key, command, Vec::new());
+    pub fn fact(&self, command: &impl Serialize) -> commands::Request {
+        match self.key {
+            Some(_) => self.request(self.new_id().to_string(), command, Vec::new()),
+            None => self.anywhere(1),
         }
-        let Self { trace, .. } = self;
-        commands::Request { partition_key: None, idempotency: None, hash: None, trace, streams: Vec::new() }
+    }
+
+    /// The chunks in which many facts are recorded. With a key the first goes where a single fact would, under the same
+    /// name: so a key that was used for the one is not taken for the other. The others go where their number says.
+    pub fn chunks(&self, lines: &Lines) -> Vec<Chunk> {
+        let hash = lines.hash();
+        let chunk = |(number, lines): (u32, Range<usize>)| {
+            let hash = lines::chunk_hash(hash, number);
+            let request = match &self.key {
+                Some(key) if number > 0 => {
+                    let id = named(&(ANYBODY, &self.route, key, number)).to_string();
+                    self.part(number, id, hash, Vec::new())
+                }
+                Some(_) => self.whole(self.new_id().to_string(), hash, Vec::new()),
+                None => self.anywhere(lines.len()),
+            };
+            Chunk { lines, request }
+        };
+        (0..).zip(lines.chunks()).map(chunk).collect()
     }
 
     /// The request to execute `command` in the partition of `partition_key`, after a look at `streams`.
     pub fn request(
-        self,
+        &self,
         partition_key: String,
         command: &impl Serialize,
         streams: Vec<String>,
     ) -> commands::Request {
+        self.whole(partition_key, Hash::of_command(command), streams)
+    }
+
+    /// The same for one of many commands in one body, told apart by the number of its line.
+    pub fn line(
+        &self,
+        line: u32,
+        partition_key: String,
+        command: &impl Serialize,
+        streams: Vec<String>,
+    ) -> commands::Request {
+        self.part(line, partition_key, Hash::of_command(command), streams)
+    }
+
+    fn whole(&self, partition_key: String, hash: Hash, streams: Vec<String>) -> commands::Request {
         let stream = |key: &String| stream::idempotency(ANYBODY, &self.route, &partition_key, key);
+        let idempotency = self.key.as_ref().map(stream);
+        self.guarded(partition_key, idempotency, hash, streams)
+    }
+
+    fn part(&self, part: u32, partition_key: String, hash: Hash, streams: Vec<String>) -> commands::Request {
+        let stream =
+            |key: &String| stream::idempotency_of_part(ANYBODY, &self.route, &partition_key, key, part);
+        let idempotency = self.key.as_ref().map(stream);
+        self.guarded(partition_key, idempotency, hash, streams)
+    }
+
+    fn guarded(
+        &self,
+        partition_key: String,
+        idempotency: Option<String>,
+        hash: Hash,
+        streams: Vec<String>,
+    ) -> commands::Request {
         commands::Request {
-            idempotency: self.key.as_ref().map(stream),
-            hash: Some(Hash::of_command(command)),
-            trace: self.trace,
             partition_key: Some(partition_key),
+            events: 1,
+            idempotency,
+            hash: Some(hash),
+            trace: self.trace.clone(),
             streams,
         }
     }
+
+    fn anywhere(&self, events: usize) -> commands::Request {
+        commands::Request {
+            partition_key: None,
+            events,
+            idempotency: None,
+            hash: None,
+            trace: self.trace.clone(),
+            streams: Vec::new(),
+        }
+    }
+}
+
+/// An id that follows from a name.
+fn named(name: &impl Serialize) -> Uuid {
+    Uuid::new_v5(&IDS, canonical(name).as_bytes())
 }
 
 /// A fact that is on the log.
@@ -79,26 +152,40 @@ pub struct Fact<T> {
     pub id: String,
     /// What it says.
     pub data: T,
-    /// The receipt of the command.
-    pub receipt: String,
 }
 
-/// Records a fact that `route` was called with, about which there is nothing to decide, as the event that it makes.
+/// Records what `route` was called with, about which there is nothing to decide, as events of this type. Answers a fact
+/// as it is `shown`, and the receipts as one text.
 ///
 /// # Errors
-/// Where a header cannot be read, or the fact was not recorded.
-pub async fn record_fact<T: Serialize + DeserializeOwned>(
+/// Where a header cannot be read, or something was not recorded.
+pub async fn record_facts<T: Serialize + DeserializeOwned, S: ParseFromJSON + ToJSON>(
     service: &Service,
     request: &Request,
     route: &str,
-    fact: &T,
-    event: impl Fn() -> NewEvent,
-) -> Result<Fact<T>, Problem> {
-    let request = Call::of(request, route)?.fact(fact);
-    let decide = |_: &_| Ok(Decision::Record { guards: Vec::new(), events: vec![event()] });
-    let recorded = service.commands.execute(&request, decide).await?;
-    let id = recorded.events.first().map(|event| event.id.to_string()).unwrap_or_default();
-    Ok(Fact { id, data: data(&recorded)?, receipt: recorded.receipt.to_string() })
+    event: &EventType,
+    sent: Sent<T>,
+    shown: impl FnOnce(Fact<T>) -> S,
+) -> Result<(Created<S>, String), Problem> {
+    let call = Call::of(request, route)?;
+    match sent {
+        Sent::One(fact) => {
+            let decide = |_: &_| {
+                let events = vec![NewEvent::new(event.name, None, &fact)];
+                Ok(Decision::Record { guards: Vec::new(), events })
+            };
+            let recorded = service.commands.execute(&call.fact(&fact), decide).await?;
+            let id = recorded.events.first().map(|event| event.id.to_string()).unwrap_or_default();
+            let shown = shown(Fact { id, data: data(&recorded)? });
+            Ok((Created::One(shown), recorded.receipt.to_string()))
+        }
+        Sent::Many(Many { lines, .. }) => {
+            let receipts = service.commands.record_facts(event, &lines, &call.chunks(&lines)).await?;
+            let receipts: Vec<_> = receipts.iter().map(ToString::to_string).collect();
+            let all = receipts.join(",");
+            Ok((Created::Many(Accepted { accepted: lines.len(), receipts }), all))
+        }
+    }
 }
 
 /// The data of the only event of a command.

@@ -31,6 +31,8 @@ pub(super) const KEYS: &[(&str, Allowed)] = &[
     ("data_dir", Allowed::Path),
     ("http.listen", Allowed::Address),
     ("http.body_bytes_max", Allowed::Number(1_024..=16 * MIB)),
+    ("http.ndjson_bytes_max", Allowed::Number(1_024..=64 * MIB)),
+    ("http.ndjson_requests_max", Allowed::Number(1..=1_000)),
     ("http.connections_max", Allowed::Number(1..=1_000_000)),
     ("http.requests_max", Allowed::Number(1..=100_000)),
     ("http.head_timeout_ms", Allowed::Number(TIMES_MS)),

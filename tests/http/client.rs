@@ -54,6 +54,11 @@ impl Client {
         self.call(Method::POST, path).json(body)
     }
 
+    /// Sends lines of NDJSON.
+    pub(crate) fn post_lines(&self, path: impl Into<String>, body: impl Into<Vec<u8>>) -> Call {
+        self.call(Method::POST, path).bytes(body).header("Content-Type", "application/x-ndjson")
+    }
+
     pub(crate) fn put(&self, path: impl Into<String>, body: &Value) -> Call {
         self.call(Method::PUT, path).json(body)
     }

@@ -17,6 +17,7 @@ mod full_disk;
 mod introductions;
 mod kills;
 mod missing_log;
+mod ndjson;
 mod newer;
 mod operations;
 mod pictures;
