@@ -87,6 +87,12 @@ impl Call {
         self
     }
 
+    /// What is sent, a value a line.
+    pub(crate) fn lines(&self) -> Vec<Value> {
+        let body = self.body.as_deref().unwrap_or_default();
+        serde_json::Deserializer::from_slice(body).into_iter().map(Result::unwrap).collect()
+    }
+
     /// The same request at another path.
     pub(crate) fn at(mut self, path: &str) -> Self {
         path.clone_into(&mut self.path);

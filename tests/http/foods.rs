@@ -30,7 +30,8 @@ pub(crate) async fn send_all(commands: &[Call]) -> Vec<Answer> {
 /// The newest receipt of each writer: who waits for them has waited for all.
 pub(crate) fn newest(answers: &[Answer]) -> String {
     let mut newest: BTreeMap<(String, String), (u64, String)> = BTreeMap::new();
-    for receipt in answers.iter().map(Answer::receipt) {
+    let receipts: Vec<_> = answers.iter().map(Answer::receipt).collect();
+    for receipt in receipts.iter().flat_map(|receipts| receipts.split(',')).map(str::to_owned) {
         let parts: Vec<&str> = receipt.split('.').collect();
         let writer = (parts[0].to_owned(), parts[1].to_owned());
         let seq = parts[2].parse().unwrap();

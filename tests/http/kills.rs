@@ -5,6 +5,7 @@ use crate::data;
 use crate::detections;
 use crate::foods::{newest, observe, send_all};
 use crate::introductions::saying;
+use crate::ndjson::{self, CHUNK_LINES};
 use crate::operations::total;
 use crate::purchases::{SHOP, purchase};
 use crate::server::{Server, in_time};
@@ -13,6 +14,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::slice;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Semaphore, watch};
 use uuid::Uuid;
@@ -25,11 +27,15 @@ const CONCURRENCY: usize = 32;
 const RECEIPTS: usize = 500;
 /// Over how many days purchases are spread, so that each day fits on a page.
 const DAYS: usize = 20;
+/// How many foods are eaten at a feast: three chunks of them.
+const FEAST: usize = 2 * CHUNK_LINES + 100;
 
 /// What a client does from time to time.
 #[derive(Debug, Clone)]
 enum Job {
     Eat(String),
+    /// Eats all of these at once.
+    Feast(Vec<String>),
     Buy,
     See(Value),
     /// Introduces somebody, then perhaps revises, then perhaps withdraws: so many commands.
@@ -100,6 +106,7 @@ fn jobs(count: usize) -> Vec<Job> {
     let job = |number| match number % 25 {
         0 | 8 | 16 => Job::Buy,
         2 | 10 | 18 => Job::See(vehicles.next().unwrap()),
+        6 => Job::Feast(foods.by_ref().take(FEAST).collect()),
         4 | 12 => Job::Live(u8::try_from(number % 3).unwrap() + 1),
         _ => Job::Eat(foods.next().unwrap()),
     };
@@ -119,6 +126,11 @@ async fn perform(client: &Client, number: usize, job: &Job, journal: &Journal) {
         Job::Eat(food) => {
             journal.begin(food);
             journal.send(observe(client, food).key(format!("food {number}"))).await.is(201);
+        }
+        Job::Feast(foods) => {
+            foods.iter().for_each(|food| journal.begin(food));
+            let call = client.post_lines("/foods", ndjson::foods(foods)).key(format!("feast {number}"));
+            journal.send(call).await.is(201);
         }
         Job::See(vehicle) => {
             journal.send(client.post("/detections", vehicle).key(format!("vehicle {number}"))).await.is(201);
@@ -160,11 +172,11 @@ async fn nothing_is_lost(client: &Client, journal: &Journal) {
     let counted = counts(&counted);
     let begun = journal.begun.lock().unwrap().clone();
     let mut acknowledged: BTreeMap<String, u64> = BTreeMap::new();
-    for (_, answer) in &answered {
-        if answer.status == 201
-            && let Some(food) = answer.json()["food"].as_str()
-        {
-            *acknowledged.entry(food.to_owned()).or_default() += 1;
+    for (call, _) in answered.iter().filter(|(_, answer)| answer.status == 201) {
+        for sent in call.lines() {
+            if let Some(food) = sent["food"].as_str() {
+                *acknowledged.entry(food.to_owned()).or_default() += 1;
+            }
         }
     }
     for (food, acknowledged) in &acknowledged {
@@ -187,7 +199,7 @@ async fn everything_is_exact(client: &Client, jobs: &[Job], journal: &Journal) {
     receipts_are_readable(client, &answered).await;
     let mut foods: BTreeMap<String, u64> = BTreeMap::new();
     for job in jobs {
-        if let Job::Eat(food) = job {
+        for food in eaten(job) {
             *foods.entry(food.clone()).or_default() += 1;
         }
     }
@@ -198,12 +210,28 @@ async fn everything_is_exact(client: &Client, jobs: &[Job], journal: &Journal) {
     detections::all_are_there(client, &seen.collect::<Vec<_>>()).await;
     purchases_are_exact(client, jobs).await;
     introductions_are_exact(client, jobs, &answered).await;
-    let commands: usize =
-        jobs.iter().map(|job| if let Job::Live(count) = job { *count as usize } else { 1 }).sum();
+    let commands: usize = jobs.iter().map(commands).sum();
     let metrics = client.get("/metrics").send().await.is(200).text;
     assert_eq!(total(&metrics, "refold_gate_commands_accepted_total"), commands as f64);
     assert_eq!(total(&metrics, "refold_log_gaps_total"), 0.0);
     assert_eq!(total(&metrics, "refold_gate_forks_total"), 0.0);
+}
+
+fn eaten(job: &Job) -> &[String] {
+    match job {
+        Job::Eat(food) => slice::from_ref(food),
+        Job::Feast(foods) => foods,
+        _ => &[],
+    }
+}
+
+/// How many commands stand on the log for a job.
+fn commands(job: &Job) -> usize {
+    match job {
+        Job::Live(count) => *count as usize,
+        Job::Feast(foods) => foods.len().div_ceil(CHUNK_LINES),
+        _ => 1,
+    }
 }
 
 fn counts(aggregated: &Value) -> BTreeMap<String, u64> {

@@ -3,6 +3,7 @@
 use crate::client::{Answer, Call, Client};
 use crate::data;
 use crate::foods::{aggregated, observe};
+use crate::operations::total;
 use crate::purchases::{example, of_day, purchase};
 use crate::raw::{Raw, status};
 use crate::server::Server;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// How many facts the log takes as one command.
-const CHUNK_LINES: usize = 1_024;
+pub(crate) const CHUNK_LINES: usize = 1_024;
 
 pub(crate) fn lines(values: &[Value]) -> String {
     values.iter().map(|value| format!("{value}\n")).collect()
@@ -52,6 +53,25 @@ async fn a_replayed_file_gives_exactly_its_counts() {
         accepted(client.post_lines("/foods", foods(&observations)).send().await, observations.len());
 
     assert_eq!(aggregated(&client, &receipts).await, data::aggregated(&data::foods()));
+}
+
+#[tokio::test]
+async fn every_fact_comes_in_lines() {
+    let server = Server::start().await;
+    let client = server.client();
+    let vehicles = data::detections();
+    let sent = client.post_lines("/detections", lines(&vehicles)).key("k").send().await;
+    let receipts = accepted(sent, vehicles.len());
+    let pictures: Vec<_> =
+        (1..2_500).map(|weight| json!({"picture_id": weight.to_string(), "weight": weight})).collect();
+    let sent = client.post_lines("/pictures/", lines(&pictures)).key("k").send().await;
+    let pictures = accepted(sent, pictures.len());
+
+    client.get("/stats").after(format!("{receipts},{pictures}")).send().await.is(200);
+    crate::detections::all_are_there(&client, &vehicles).await;
+    let metrics = client.get("/metrics").send().await.is(200).text;
+    let chunks = vehicles.len().div_ceil(CHUNK_LINES) + 3;
+    assert_eq!(total(&metrics, "refold_gate_commands_accepted_total"), chunks as f64);
 }
 
 #[tokio::test]
