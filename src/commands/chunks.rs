@@ -124,3 +124,6 @@ impl Tally {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,9 @@ const HEADERS: [(&str, &str); 5] = [
     ("Link", "Where the rest is"),
 ];
 
+/// Where schemas stand.
+const SCHEMAS: &str = "#/components/schemas/";
+
 /// What no list of parameters can name: the fields of whichever view is asked for.
 const FIELDS_AT: &str = "/views/{name}";
 
@@ -31,7 +34,9 @@ pub fn complete(written: &str) -> String {
     for operation in operations.filter_map(Value::as_object).flat_map(Map::values) {
         reach(&document, &operation["requestBody"], &mut names);
     }
+    let schemas = document["components"]["schemas"].clone();
     each_operation(&mut document, |operation| {
+        show_lines(operation, &schemas);
         explain_headers(operation);
         explain_forms(operation);
     });
@@ -61,6 +66,24 @@ fn fields() -> Value {
 fn each_operation(document: &mut Value, mut change: impl FnMut(&mut Value)) {
     let paths = document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut);
     paths.filter_map(Value::as_object_mut).flat_map(Map::values_mut).for_each(&mut change);
+}
+
+/// Swagger UI would send the array that stands for lines: it is given lines to show.
+fn show_lines(operation: &mut Value, schemas: &Value) {
+    let Some(lines) = operation.pointer_mut("/requestBody/content/application~1x-ndjson") else {
+        return;
+    };
+    if let Some(example) = example(&lines["schema"]["items"], schemas) {
+        lines["example"] = json!(format!("{example}\n"));
+    }
+}
+
+/// The example of a schema, or of the first of those that it is a choice of.
+fn example<'s>(schema: &'s Value, schemas: &'s Value) -> Option<&'s Value> {
+    let named = schema["$ref"].as_str().and_then(|name| name.strip_prefix(SCHEMAS));
+    let schema = named.map_or(schema, |name| &schemas[name]);
+    let first = schema["oneOf"].get(0).and_then(|first| example(first, schemas));
+    schema.get("example").or(first)
 }
 
 /// Swagger UI shows what a parameter is for, but not what its schema says it must be.
@@ -96,7 +119,7 @@ fn reach(document: &Value, part: &Value, names: &mut Vec<String>) {
         Value::Object(fields) => fields.values().for_each(|field| reach(document, field, names)),
         Value::Array(items) => items.iter().for_each(|item| reach(document, item, names)),
         Value::String(text) => {
-            let Some(name) = text.strip_prefix("#/components/schemas/") else {
+            let Some(name) = text.strip_prefix(SCHEMAS) else {
                 return;
             };
             if !names.iter().any(|known| known == name) {
@@ -142,6 +165,23 @@ mod tests {
             (Some(json!(false)), Some(json!(false)), Some(json!(false)))
         );
         assert_eq!((closed("AorD"), closed("C")), (None, None));
+    }
+
+    #[test]
+    fn lines_are_shown_as_lines() {
+        let array = json!({"type": "array", "items": {"$ref": "#/components/schemas/A"}});
+        let content = json!({"application/x-ndjson": {"schema": array}});
+        let written = json!({
+            "paths": {"/a": {"post": {"requestBody": {"content": content}}}},
+            "components": {"schemas": {
+                "A": {"type": "object", "oneOf": [{"$ref": "#/components/schemas/B"}]},
+                "B": {"type": "object", "example": {"b": 1}},
+            }},
+        });
+        let document: Value = serde_json::from_str(&complete(&written.to_string())).unwrap();
+        let shown =
+            &document["paths"]["/a"]["post"]["requestBody"]["content"]["application/x-ndjson"]["example"];
+        assert_eq!(*shown, json!("{\"b\":1}\n"));
     }
 
     #[test]

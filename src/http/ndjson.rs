@@ -192,10 +192,9 @@ impl<'a, T: Parse + Serialize + 'static> ApiExtractor<'a> for Sent<T> {
 /// OpenAPI has no word for lines: an array of what stands on each is the closest.
 fn lines_of<T: Parse>() -> MetaSchemaRef {
     MetaSchemaRef::Inline(Box::new(MetaSchema {
-        description: Some("Each item is a line of its own, as it would be sent alone; at least one"),
+        description: Some("Each item is a line of its own, as it would be sent alone"),
         items: Some(Box::new(T::Schema::schema_ref())),
         min_items: Some(1),
-        max_items: Some(LINES_MAX),
         ..MetaSchema::new("array")
     }))
 }
