@@ -1,5 +1,7 @@
 """What no OpenAPI document can say, told to schemathesis for requests that are meant to be good ones."""
 
+import json
+
 import schemathesis
 from schemathesis.generation import GenerationMode
 
@@ -27,3 +29,14 @@ def before_call(context, case, kwargs):
     # Which views take a time or have gaps to fill, and together with which key, is told by the view's definition.
     for name in ("from", "until", "fill"):
         query.pop(name, None)
+
+
+@schemathesis.serializer("application/x-ndjson")
+def lines(context, value):
+    """An array stands for lines. Whatever else is no body at all is sent as a line, where it is none either."""
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        return value.encode()
+    items = value if isinstance(value, list) else [[value]]
+    return "".join(json.dumps(item) + "\n" for item in items).encode()
