@@ -1,12 +1,14 @@
 //! A client: wants something, asks a process for it, repeats what failed, and reads what it wrote.
 
 use super::intent::{Command, Intent};
+use super::many::{Fed, Many};
 use super::process::{Process, Ready};
 use super::turnstile::{Caller, Kind, Role};
 use super::world::World;
 use crate::commands::{CommandError, Recorded};
 use rand::RngExt;
 use rand::rngs::SmallRng;
+use refold_domain::foods;
 use refold_domain::receipt::Receipt;
 use refold_projections::query::{self, QueryError, Reached};
 use refold_projections::store::{Limit, Store};
@@ -90,6 +92,9 @@ impl Client {
             let unique = format!("c{}w{want}", self.number);
             let intent = Intent::draw(&mut self.rng, &unique, &self.introductions);
             self.pursue(&intent).await;
+            if self.rng.random_bool(0.15) {
+                self.feed().await;
+            }
             if self.rng.random_bool(0.4) {
                 self.look().await;
             }
@@ -149,6 +154,31 @@ impl Client {
         let during = (before, self.world.changes_count());
         self.world.asked(Asked { intent: intent.clone(), trace, during, answer });
         is_final
+    }
+
+    /// Sends many facts in one body, and again while patience lasts.
+    async fn feed(&mut self) {
+        let many = Many::draw(&mut self.rng);
+        for _ in 0..ASKS_MAX {
+            self.think().await;
+            let Some(process) = self.process() else { return };
+            let Some(commands) = process.commands(self.number, self.waits) else { return };
+            self.asked += 1;
+            let trace = format!("c{}a{}", self.number, self.asked);
+            self.world.turnstile().note(|| format!("{trace} sends to process {}: {many:?}", process.number));
+            let (lines, chunks) = (many.lines(), many.chunks(&trace));
+            let sending = async move { commands.record_facts(&foods::OBSERVED, &lines, &chunks).await };
+            let fed = Fed { many: many.clone(), outcome: process.serve(sending).await };
+            self.world.turnstile().note(|| format!("{trace} is told {}", fed.summary()));
+            let is_final = fed.is_final();
+            if let Some(Ok(receipts)) = &fed.outcome {
+                self.receipts.extend(receipts);
+            }
+            self.world.fed(fed);
+            if is_final {
+                return;
+            }
+        }
     }
 
     fn learn(&mut self, intent: &Intent, answer: &Answer) {

@@ -9,7 +9,6 @@ use rand::{RngExt, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
@@ -49,7 +48,8 @@ pub(super) enum Kind {
 #[derive(Debug)]
 pub(super) struct Caller {
     pub actor: Actor,
-    calls: AtomicU64,
+    /// By partition: calls on different ones may be made at the same time, in whichever order they come.
+    calls: Mutex<BTreeMap<u32, u64>>,
 }
 
 type Key = (Actor, u32, u64);
@@ -90,7 +90,15 @@ impl fmt::Display for Actor {
 
 impl Caller {
     pub(super) fn new(process: u32, role: Role) -> Self {
-        Self { actor: Actor { process, role }, calls: AtomicU64::new(0) }
+        Self { actor: Actor { process, role }, calls: Mutex::default() }
+    }
+
+    /// The number of its next call on a partition.
+    fn next(&self, partition: u32) -> u64 {
+        let mut calls = self.calls.lock().expect("unpoisoned");
+        let number = calls.entry(partition).or_default();
+        *number += 1;
+        *number
     }
 }
 
@@ -122,7 +130,7 @@ impl Turnstile {
             let result = effect();
             Box::new(move || drop(send.send(result)))
         };
-        let key = (caller.actor, partition, caller.calls.fetch_add(1, Ordering::Relaxed));
+        let key = (caller.actor, partition, caller.next(partition));
         self.held().waiting.insert(key, Waiting::Request { what, kind, run: Box::new(run) });
         self.arrived.notify_one();
         match answer.await {

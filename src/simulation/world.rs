@@ -5,6 +5,7 @@ use super::client::{Asked, Client, Seen};
 use super::dump::Dump;
 use super::faults::Faults;
 use super::log::Broker;
+use super::many::Fed;
 use super::model::Model;
 use super::process::{Process, Ready};
 use super::store::Shared;
@@ -23,7 +24,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// How many partitions the log has.
-const PARTITIONS: u32 = 2;
+pub(super) const PARTITIONS: u32 = 2;
 /// How many ticks a schedule may take to come to rest once all is well.
 const SETTLE_TICKS: u32 = 50_000;
 /// How long, by the paused clock, it may take.
@@ -49,6 +50,7 @@ pub(super) struct World {
     started: Mutex<u32>,
     asked: Mutex<Vec<Asked>>,
     seen: Mutex<Vec<Seen>>,
+    fed: Mutex<Vec<Fed>>,
     complaints: Mutex<Vec<String>>,
     waiting_clients: AtomicUsize,
     healed: Notify,
@@ -111,6 +113,7 @@ impl World {
             started: Mutex::new(0),
             asked: Mutex::default(),
             seen: Mutex::default(),
+            fed: Mutex::default(),
             complaints: Mutex::default(),
             waiting_clients: AtomicUsize::new(0),
             healed: Notify::new(),
@@ -304,7 +307,11 @@ impl World {
         }
         let asked = self.asked.lock().expect("unpoisoned");
         let seen = self.seen.lock().expect("unpoisoned");
-        check::all(PARTITIONS, &self.outside.broker.changes(), &asked, &seen)
+        let model = check::all(PARTITIONS, &self.outside.broker.changes(), &asked, &seen)?;
+        if !model.has_lost {
+            self.fed.lock().expect("unpoisoned").iter().try_for_each(|fed| fed.follows(&model))?;
+        }
+        Ok(model)
     }
 
     /// What the store holds, which must be what the log means.
@@ -353,6 +360,10 @@ impl World {
 
     pub(super) fn asked(&self, asked: Asked) {
         self.asked.lock().expect("unpoisoned").push(asked);
+    }
+
+    pub(super) fn fed(&self, fed: Fed) {
+        self.fed.lock().expect("unpoisoned").push(fed);
     }
 
     pub(super) fn saw(&self, seen: Seen) {
