@@ -55,6 +55,8 @@ pub enum Rule {
     RejectionsCompareThePosition,
     /// Commands: a repeat under an idempotency key gets the first answer.
     RepeatsGetTheFirstAnswer,
+    /// Commands: of many facts under a key the first chunk counts before the others are sent.
+    FirstChunkGoesAhead,
 }
 
 /// Every rule.
@@ -83,6 +85,7 @@ pub const ALL: &[Rule] = &[
     Rule::RejectionsWaitForTheEnd,
     Rule::RejectionsCompareThePosition,
     Rule::RepeatsGetTheFirstAnswer,
+    Rule::FirstChunkGoesAhead,
 ];
 
 /// Whether a rule holds: always, outside tests.

@@ -10,6 +10,7 @@ use futures::stream::FuturesUnordered;
 use refold_domain::decision::{Decision, NewEvent};
 use refold_domain::lines::Lines;
 use refold_domain::receipt::Receipt;
+use refold_domain::rule::{self, Rule};
 use refold_domain::schema::EventType;
 use std::ops::Range;
 
@@ -62,7 +63,8 @@ impl Commands {
         chunks: &[Chunk],
     ) -> Result<Vec<Receipt>, Incomplete> {
         let has_key = chunks.first().is_some_and(|chunk| chunk.request.idempotency.is_some());
-        let (ahead, others) = chunks.split_at(usize::from(has_key));
+        let goes_ahead = has_key && rule::holds(Rule::FirstChunkGoesAhead);
+        let (ahead, others) = chunks.split_at(usize::from(goes_ahead));
         let mut tally = Tally::default();
         for chunks in [ahead, others] {
             self.record_chunks(event, lines, chunks, &mut tally).await;

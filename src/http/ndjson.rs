@@ -192,7 +192,7 @@ impl<'a, T: Parse + Serialize + 'static> ApiExtractor<'a> for Sent<T> {
 /// OpenAPI has no word for lines: an array of what stands on each is the closest.
 fn lines_of<T: Parse>() -> MetaSchemaRef {
     MetaSchemaRef::Inline(Box::new(MetaSchema {
-        description: Some("Each item is a line of its own, as it would be sent alone"),
+        description: Some("Each item is a line of its own, as it would be sent alone; at most 1,000,000"),
         items: Some(Box::new(T::Schema::schema_ref())),
         min_items: Some(1),
         ..MetaSchema::new("array")
