@@ -130,6 +130,7 @@ async fn nothing_is_recorded_if_a_line_is_bad() {
     for (bad, field, reason) in [
         (b"{\"food\": 1}".as_slice(), "food", "must be a text"),
         (b"{\"food\": \"pie\", \"more\": 1}", "more", "is unknown"),
+        (b"{\"food\": \"pie\", \"food\": \"soup\"}", "food", "is given more than once"),
         (b"{\"food\": \"pie\"", "", "is no JSON: EOF while parsing an object at column 14"),
         (b"{\"food\": \"pie\"} {\"food\": \"pie\"}", "", "is no JSON: trailing characters at column 17"),
         (b"[{\"food\": \"pie\"}]", "", "must be an object"),
@@ -232,6 +233,8 @@ async fn only_facts_and_purchases_come_in_lines() {
         let detail = call.header("Content-Type", kind).send().await.problem(415, "content-type");
         assert!(detail.contains("application/json or application/x-ndjson"), "{detail}");
     }
+    let zipped = client.post_lines("/foods", "{\"food\":\"pie\"}").header("Content-Encoding", "gzip");
+    zipped.send().await.problem(415, "content-type");
     let introduction = crate::introductions::ada().to_string();
     client.post_lines("/introductions", introduction).send().await.problem(415, "content-type");
     nothing_is_recorded(&client).await;
