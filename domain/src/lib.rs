@@ -8,7 +8,8 @@
 //! [`lines`] are the many commands of one request;
 //! [`commit`] is the record that carries commands to the log, and [`stream`] names what its guards protect;
 //! [`log`] is the contract every broker has to keep;
-//! [`receipt`] names a place in the log: what a writer is given, and what a reader asks for;
+//! [`receipt`] names a place in the log: what a writer is given, and what a reader asks for; [`reading`] is a place
+//! exact to the event;
 //! [`nearest`] answers an unknown name with the known ones, and [`rule`] lists the rules that all promises rest on;
 //! [`metric`] names everything that is counted on the way.
 
@@ -24,6 +25,7 @@ pub mod metric;
 pub mod nearest;
 pub mod pictures;
 pub mod purchases;
+pub mod reading;
 pub mod receipt;
 pub mod rule;
 pub mod schema;

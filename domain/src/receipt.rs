@@ -110,7 +110,7 @@ impl FromStr for Position {
 }
 
 /// A number in digits only: `parse` alone would take a sign too.
-fn number<T: FromStr>(digits: &str) -> Option<T> {
+pub(crate) fn number<T: FromStr>(digits: &str) -> Option<T> {
     let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
     plain.then(|| digits.parse().ok()).flatten()
 }

@@ -146,7 +146,22 @@ impl EventType {
         self.fields.iter().position(|field| field.name == name)
     }
 
-    /// The data's JSON text, brought up to the newest version and without private fields.
+    /// The data's JSON text without private fields, as it may be shown to anybody.
+    ///
+    /// # Errors
+    /// [`Unreadable::Malformed`]
+    pub fn public<'a>(&self, data: &'a str) -> Result<Cow<'a, str>, Unreadable> {
+        let private = self.fields.iter().filter(|field| field.private);
+        if private.clone().next().is_none() {
+            return Ok(Cow::Borrowed(data));
+        }
+        let mut shown: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(data).map_err(malformed)?;
+        private.for_each(|field| drop(shown.shift_remove(field.name)));
+        Ok(Cow::Owned(serde_json::Value::Object(shown).to_string()))
+    }
+
+    /// The data's JSON text, brought up to the newest version.
     ///
     /// # Errors
     /// [`Unreadable`]
@@ -371,6 +386,25 @@ mod tests {
         let old = raw(&json!({"text": "a", "old_number": 5}));
         let current = SAMPLE.current(1, &old).unwrap();
         assert_eq!(SAMPLE.read(&current).unwrap()[1], Value::Integer(5));
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        static SECRET: EventType = EventType {
+            name: "user.registered",
+            fields: &[
+                Field::new("name", Kind::Text),
+                Field { private: true, ..Field::new("hash", Kind::Text) },
+                Field::new("email", Kind::Text),
+            ],
+            has_key: false,
+            aggregate: None,
+            upcasters: &[],
+        };
+        let shown = SECRET.public(r#"{"name":"Ada", "hash":"x", "email":"a@b"}"#).unwrap();
+        assert_eq!(shown, r#"{"name":"Ada","email":"a@b"}"#);
+        assert!(SECRET.public("[]").is_err());
+        assert_eq!(SAMPLE.public("as it is").unwrap(), "as it is");
     }
 
     #[test]
