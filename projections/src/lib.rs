@@ -5,13 +5,14 @@
 //! that do; the [`store`] takes views, gate and position in one atomic step, told to everybody who waits by the
 //! [`progress`]. Which events feed which view is said by a [`definition`], and the [`catalogue`] gives each
 //! definition the generation that queries are served from. [`state`] is what a partition remembers besides
-//! its views, and [`query`] reads views back, a page at a time from `cursor` to
-//! cursor.
+//! its views, and [`query`] reads views back, a page at a time from [`cursor`] to
+//! cursor; [`events`] reads back from the log what counts.
 
 pub mod batch;
 pub mod catalogue;
-mod cursor;
+pub mod cursor;
 pub mod definition;
+pub mod events;
 pub mod gate;
 pub mod progress;
 pub mod projector;

@@ -25,6 +25,8 @@ pub struct Progress {
     partitions: Vec<Partition>,
     /// What was found to be damaged in the store since it was last read from its beginning.
     damage: Mutex<Option<String>>,
+    /// Counts what changed, in whichever partition.
+    changes: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
@@ -89,7 +91,8 @@ impl Progress {
             let state = State { head: None, condition: Condition::Starting, since: Timestamp::now() };
             Partition { state: watch::Sender::new(state), board: Mutex::default() }
         };
-        Self { log, partitions: (0..partitions).map(|_| fresh()).collect(), damage: Mutex::default() }
+        let partitions = (0..partitions).map(|_| fresh()).collect();
+        Self { log, partitions, damage: Mutex::default(), changes: watch::Sender::new(0) }
     }
 
     /// The log's id.
@@ -129,6 +132,11 @@ impl Progress {
 
     fn lock_damage(&self) -> MutexGuard<'_, Option<String>> {
         self.damage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Follows all partitions: what it receives changes whenever one of them does.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// How far all partitions have come, as clients are told.
@@ -187,6 +195,7 @@ impl Progress {
         let mut board = partition.board();
         board.extend(news);
         partition.state.send_modify(|state| state.head = Some(Arc::new(head)));
+        self.changed();
     }
 
     /// Tells that everything is read anew from the store, which stands at `head`.
@@ -199,18 +208,27 @@ impl Progress {
         let mut board = partition.board();
         board.forget();
         partition.state.send_modify(|state| state.head = Some(Arc::new(head)));
+        self.changed();
     }
 
     /// Tells what a partition's projector is doing, and says whether that is new.
     pub(crate) fn set_condition(&self, partition: u32, condition: Condition) -> bool {
-        self.partitions[partition as usize].state.send_if_modified(|state| {
+        let is_new = self.partitions[partition as usize].state.send_if_modified(|state| {
             let changed = state.condition != condition;
             if changed {
                 state.condition = condition;
                 state.since = Timestamp::now();
             }
             changed
-        })
+        });
+        if is_new {
+            self.changed();
+        }
+        is_new
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 }
 

@@ -130,7 +130,7 @@ pub async fn page(
     let scans = (0..progress.partitions()).map(|partition| store.scan(partition, range.clone()));
     let scanned = try_join_all(scans).await?;
     let heads = ready(projection, &scanned, reached)?;
-    let position = position(progress.log(), &heads);
+    let position = position(progress.log(), heads.iter());
     let end = common_end(&scanned, selection.reverse);
     let limit = request.limit.entries;
     let mut merged =
@@ -160,6 +160,21 @@ pub fn verified(progress: &Progress) -> Result<(), QueryError> {
     is_known.then_some(()).ok_or(QueryError::Starting)
 }
 
+/// How far the store has come in every partition, where it has everything that the log held when it was created and
+/// what was `reached`.
+///
+/// # Errors
+/// [`QueryError`]
+pub fn passed(progress: &Progress, reached: &Reached) -> Result<Position, QueryError> {
+    verified(progress)?;
+    let heads = (0..progress.partitions()).map(|partition| progress.state(partition).head);
+    let heads = heads.collect::<Option<Vec<_>>>().ok_or(QueryError::Starting)?;
+    let targets = (0..).zip(&heads).map(|(partition, head)| reached.target(partition, head));
+    let heads: Vec<(&Head, Offset)> = heads.iter().map(AsRef::as_ref).zip(targets).collect();
+    come_far_enough(&heads)?;
+    Ok(position(progress.log(), heads.iter().map(|(head, _)| *head)))
+}
+
 /// The partitions' heads, if the view has an answer in each.
 fn ready(projection: &Projection, scanned: &[Scanned], reached: &Reached) -> Result<Vec<Head>, QueryError> {
     let mut heads = Vec::with_capacity(scanned.len());
@@ -169,13 +184,24 @@ fn ready(projection: &Projection, scanned: &[Scanned], reached: &Reached) -> Res
             heads.push((head, reached.target(partition, head)));
         }
     }
-    if heads.len() < scanned.len() || heads.iter().any(|(head, target)| head.position.offset < *target) {
-        let passed = |head: &Head, offset: Offset| offset.saturating_sub(head.genesis.offset);
-        let done = heads.iter().map(|(head, target)| passed(head, head.position.offset.min(*target))).sum();
-        let target = heads.iter().map(|(head, target)| passed(head, *target)).sum();
-        return Err(QueryError::Folding { done, target });
+    if heads.len() < scanned.len() {
+        return Err(folding(&heads));
     }
+    come_far_enough(&heads)?;
     Ok(heads.into_iter().map(|(head, _)| head.clone()).collect())
+}
+
+/// Whether each head has reached its target.
+fn come_far_enough(heads: &[(&Head, Offset)]) -> Result<(), QueryError> {
+    let is_behind = heads.iter().any(|(head, target)| head.position.offset < *target);
+    if is_behind { Err(folding(heads)) } else { Ok(()) }
+}
+
+fn folding(heads: &[(&Head, Offset)]) -> QueryError {
+    let passed = |head: &Head, offset: Offset| offset.saturating_sub(head.genesis.offset);
+    let done = heads.iter().map(|(head, target)| passed(head, head.position.offset.min(*target))).sum();
+    let target = heads.iter().map(|(head, target)| passed(head, *target)).sum();
+    QueryError::Folding { done, target }
 }
 
 /// Whether the projection is in the live set of a partition.
@@ -190,8 +216,8 @@ fn live(projection: &Projection, partition: u32, head: &Head) -> Result<(), Quer
     }
 }
 
-fn position(log: Uuid, heads: &[Head]) -> Position {
-    let offsets = heads.iter().map(|head| Some(head.position.offset)).collect();
+fn position<'h>(log: Uuid, heads: impl Iterator<Item = &'h Head>) -> Position {
+    let offsets = heads.map(|head| Some(head.position.offset)).collect();
     Position { log: log_digits(log), offsets }
 }
 
@@ -243,7 +269,8 @@ fn first(
     Ok((data, cells.pop().map(|(key, _)| key)))
 }
 
-fn not_ours() -> QueryError {
+/// That a cursor belongs to another question.
+pub fn not_ours() -> QueryError {
     let reason = "is not one that this query answered; leave it out to start from the beginning";
     QueryError::Bad(FieldError { field: "cursor".into(), reason: reason.into() })
 }

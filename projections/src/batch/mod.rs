@@ -15,7 +15,7 @@ use crate::gate::Place;
 use crate::state::Head;
 use crate::store::{Blob, Loaded, Space, Wanted};
 use crate::view::{Event, Item};
-use read::{Content, Data};
+pub(crate) use read::{Content, Data};
 use refold_domain::commit::Commit;
 use refold_domain::receipt::{EventId, Receipt};
 use refold_domain::stream;

@@ -13,12 +13,12 @@ use uuid::Uuid;
 /// A record of the log, read.
 #[derive(Debug)]
 pub struct Record<'r> {
-    pub(super) mark: Mark,
-    pub(super) content: Content<'r>,
+    pub(crate) mark: Mark,
+    pub(crate) content: Content<'r>,
 }
 
 #[derive(Debug)]
-pub(super) enum Content<'r> {
+pub(crate) enum Content<'r> {
     /// A commit, and the data of its events by command.
     Commit(Commit<'r>, Vec<Vec<Result<Data<'r>, String>>>),
     /// Says something about the log, and nothing to a view.
@@ -28,9 +28,9 @@ pub(super) enum Content<'r> {
 }
 
 #[derive(Debug)]
-pub(super) struct Data<'r> {
-    pub(super) kind: &'static EventType,
-    pub(super) text: Cow<'r, str>,
+pub(crate) struct Data<'r> {
+    pub(crate) kind: &'static EventType,
+    pub(crate) text: Cow<'r, str>,
 }
 
 /// Reads records; where one is too new for this binary, those before it and why it cannot go on.
