@@ -3,7 +3,8 @@
 //! In reading order: [`cli`] is what can be typed and [`settings`] what can be set; [`app`] is built from them and
 //! runs until it is stopped. A request enters through [`http`]; [`commands`] looks at the store, has the domain
 //! decide and waits for the verdict; the [`writer`] packs commands into commits and appends them to the log that
-//! [`genesis`] opened. [`service`] holds all of it together; [`health`] and [`telemetry`] tell how it is doing.
+//! [`genesis`] opened. The [`tail`] reads back what
+//! happened for all who follow it. [`service`] holds all of it together; [`health`] and [`telemetry`] tell how it is doing.
 
 pub mod app;
 pub mod cli;
@@ -15,5 +16,6 @@ pub mod service;
 pub mod settings;
 #[cfg(test)]
 mod simulation;
+pub mod tail;
 pub mod telemetry;
 pub mod writer;

@@ -4,6 +4,7 @@ use crate::commands::Commands;
 use crate::genesis;
 use crate::health::Health;
 use crate::settings::Settings;
+use crate::tail::{Sources, Tail};
 use crate::writer::Writer;
 use anyhow::{Context, bail};
 use refold_adapters::Config;
@@ -40,10 +41,13 @@ pub struct Service {
     pub projections: Arc<Vec<Projection>>,
     /// How commands are executed.
     pub commands: Commands,
+    /// What happened last.
+    pub tail: Arc<Tail>,
     /// What everything depends on.
     pub health: Health,
     writer: Arc<Writer>,
-    projectors: Mutex<JoinSet<()>>,
+    /// The projectors, and who reads for the tail.
+    workers: Mutex<Vec<JoinSet<()>>>,
     _data_dir: DataDir,
 }
 
@@ -88,7 +92,10 @@ impl Service {
         for partition in 0..partitions.get() {
             projectors.spawn(projector(partition).run());
         }
-        let projectors = Mutex::new(projectors);
+        let sources =
+            Sources { log: Arc::clone(&log), store: Arc::clone(&store), progress: Arc::clone(&progress) };
+        let (tail, readers) = Tail::start(sources);
+        let workers = Mutex::new(vec![projectors, readers]);
         let health = Health::default();
         Ok(Self {
             log,
@@ -96,9 +103,10 @@ impl Service {
             progress,
             projections,
             commands,
+            tail,
             health,
             writer,
-            projectors,
+            workers,
             _data_dir: data_dir,
         })
     }
@@ -175,9 +183,10 @@ impl Service {
     /// Where commands were still waiting for the log's confirm when the time was up.
     pub async fn stop(&self, time: Duration) -> anyhow::Result<()> {
         let finished = tokio::time::timeout(time, self.writer.close()).await;
-        let mut projectors =
-            std::mem::take(&mut *self.projectors.lock().unwrap_or_else(PoisonError::into_inner));
-        projectors.shutdown().await;
+        let workers = std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner));
+        for mut workers in workers {
+            workers.shutdown().await;
+        }
         finished.context("the log has not confirmed every command that was taken: their outcome is unknown")
     }
 }

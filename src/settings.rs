@@ -57,6 +57,11 @@ pub struct Http {
     pub connections_max: usize,
     /// How many requests are answered at the same time.
     pub requests_max: usize,
+    /// How many streams are open at the same time.
+    pub streams_max: usize,
+    /// How long the client of a stream may take nothing.
+    #[serde(rename = "stream_timeout_ms", with = "milliseconds")]
+    pub stream_timeout: Duration,
     /// How long a client may take to send a request's head.
     #[serde(rename = "head_timeout_ms", with = "milliseconds")]
     pub head_timeout: Duration,

@@ -125,6 +125,12 @@ pub const HTTP_REQUESTS: &str = "refold_http_requests_total";
 /// Time from a request's head to its answer.
 pub const HTTP_REQUEST_SECONDS: &str = "refold_http_request_duration_seconds";
 
+/// Streams (SSE) that are open.
+pub const HTTP_STREAMS: &str = "refold_http_streams";
+
+/// Streams that were ended because their client took nothing, or too little, in time.
+pub const HTTP_STREAMS_DROPPED: &str = "refold_http_streams_dropped_total";
+
 /// Every metric, as the recorder is told of it at start.
 pub const ALL: &[Metric] = &[
     Metric {
@@ -236,6 +242,13 @@ pub const ALL: &[Metric] = &[
         kind: Kind::Histogram,
         unit: Unit::Seconds,
         help: "time from a request's head to its answer",
+    },
+    Metric { name: HTTP_STREAMS, kind: Kind::Gauge, unit: Unit::Count, help: "streams that are open" },
+    Metric {
+        name: HTTP_STREAMS_DROPPED,
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        help: "streams that were ended because their client was too slow",
     },
 ];
 

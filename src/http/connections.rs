@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 /// How long to wait after a connection could not be accepted: without descriptors left it would fail at once again.
@@ -67,6 +67,17 @@ impl Stopping {
     pub async fn begun(&self) {
         // No sender any more is a service that has stopped.
         drop(self.0.clone().changed().await);
+    }
+}
+
+/// Cuts the connection of a request off, whatever is still to be sent.
+#[derive(Debug, Clone, Default)]
+pub struct Cut(Arc<Notify>);
+
+impl Cut {
+    /// Cuts it off.
+    pub fn off(&self) {
+        self.0.notify_one();
     }
 }
 
@@ -169,11 +180,13 @@ impl<E: Endpoint<Output = poem::Response> + 'static> Connection<E> {
         let Self { stream, local, remote, endpoint, limits, _place } = self;
         let (local, remote) = (LocalAddr(local.into()), RemoteAddr(remote.into()));
         let had_request = AtomicBool::new(false);
+        let cut = Cut::default();
         let service = service_fn(|request: hyper::Request<Incoming>| {
             had_request.store(true, Ordering::Relaxed);
             let endpoint = Arc::clone(&endpoint);
             let mut request = Request::from((request, local.clone(), remote.clone(), Scheme::HTTP));
             request.set_data(stopping.clone());
+            request.set_data(cut.clone());
             async move { Ok::<hyper::Response<_>, Infallible>(endpoint.get_response(request).await.into()) }
         });
         let mut server = http1::Builder::new();
@@ -184,12 +197,16 @@ impl<E: Endpoint<Output = poem::Response> + 'static> Connection<E> {
         // A connection that breaks is the client's business.
         tokio::select! {
             _ = connection.as_mut() => return,
+            () = cut.0.notified() => return,
             () = stopping.begun() => {}
         }
         connection.as_mut().graceful_shutdown();
         // Before its first request hyper does not count a connection as idle, and would wait for one.
         if had_request.load(Ordering::Relaxed) {
-            drop(connection.await);
+            tokio::select! {
+                _ = connection => {}
+                () = cut.0.notified() => {}
+            }
         }
     }
 }

@@ -21,7 +21,7 @@ const HEADERS: [(&str, &str); 5] = [
 const SCHEMAS: &str = "#/components/schemas/";
 
 /// What no list of parameters can name: the fields of whichever view is asked for.
-const FIELDS_AT: &str = "/views/{name}";
+const FIELDS_AT: [&str; 2] = ["/views/{name}", "/views/{name}/live"];
 
 /// The document, which also says that bodies may have no other fields than those named, and what headers mean.
 ///
@@ -40,9 +40,11 @@ pub fn complete(written: &str) -> String {
         explain_headers(operation);
         explain_forms(operation);
     });
-    if let Some(parameters) = document["paths"][FIELDS_AT]["get"]["parameters"].as_array_mut() {
-        // After the name of the view, whose fields they are.
-        parameters.insert(1, fields());
+    for path in FIELDS_AT {
+        if let Some(parameters) = document["paths"][path]["get"]["parameters"].as_array_mut() {
+            // After the name of the view, whose fields they are.
+            parameters.insert(1, fields());
+        }
     }
     for name in names {
         let schema = &mut document["components"]["schemas"][name];

@@ -43,6 +43,20 @@ impl Statuses for Reading {
     ];
 }
 
+/// Streams.
+#[derive(Debug)]
+pub struct Following;
+
+impl Statuses for Following {
+    const STATUSES: &'static [(u16, &'static str)] = &[
+        (400, "A parameter or header is wrong"),
+        (404, "There is no such thing"),
+        (410, "The position belongs to another log, or to what this one has lost"),
+        (500, "Something is broken"),
+        (503, "Too many streams are open, or the service has just started"),
+    ];
+}
+
 /// Queries for one thing that may be withdrawn.
 #[derive(Debug)]
 pub struct Finding;

@@ -1,7 +1,7 @@
 //! The HTTP surface: one file a system, and what they share.
 //!
 //! A request comes in through one of the [`connections`], is held to its [`parameters`], read by [`body`] or [`ndjson`] and [`headers`], handled by its system,
-//! and answered with an object or a [`problem`]. [`reading`] is what all queries do first and last. For people there
+//! and answered with an object, a stream from [`streams`] or a [`problem`]. [`reading`] is what all queries do first and last. For people there
 //! are the [`page`] and the [`docs`].
 
 pub mod admission;
@@ -13,12 +13,14 @@ pub mod detections;
 pub mod docs;
 pub mod document;
 pub mod each;
+pub mod events;
 pub mod failure;
 pub mod foods;
 pub mod frequent;
 pub mod headers;
 pub mod introductions;
 pub mod link;
+pub mod live;
 pub mod measure;
 pub mod ndjson;
 pub mod operations;
@@ -30,6 +32,7 @@ pub mod problem;
 pub mod purchases;
 pub mod reading;
 pub mod recording;
+pub mod streams;
 pub mod templates;
 pub mod typed;
 pub mod views;
@@ -56,6 +59,8 @@ pub enum Tag {
     Pictures,
     /// Every projection's view, whoever defined it.
     Views,
+    /// What happened, in pages and live.
+    Events,
     /// How the service is doing.
     Operations,
 }
@@ -70,10 +75,12 @@ Commands in, one log, read models out.
 bad field or parameter.
 - Facts and purchases are taken many at a time, too: `application/x-ndjson`, a line each, all of them found good before any is \
 recorded.
+- What happens can be followed: `/events/live` and `/views/{name}/live` are streams (SSE), which resume by `Last-Event-ID`.
 - A long list comes in pages: `next`, or a `Link` with `rel=\"next\"`, says where to go on.";
 
 /// Everything that is served.
 pub fn routes(service: &Arc<Service>, limits: settings::Http) -> impl Endpoint + use<> {
+    let streams = streams::Streams::new(&limits);
     let apis = (
         foods::Foods(Arc::clone(service)),
         purchases::Purchases(Arc::clone(service)),
@@ -81,6 +88,8 @@ pub fn routes(service: &Arc<Service>, limits: settings::Http) -> impl Endpoint +
         detections::Detections(Arc::clone(service)),
         pictures::Pictures(Arc::clone(service)),
         views::Views(Arc::clone(service)),
+        live::Live::new(service, streams.clone()),
+        events::Events(Arc::clone(service), streams),
         operations::Operations(Arc::clone(service)),
     );
     let api = OpenApiService::new(apis, "Refold", env!("CARGO_PKG_VERSION")).description(DESCRIPTION);

@@ -160,6 +160,12 @@ impl Problem {
         Self::new(StatusCode::GONE, "gone", "It was withdrawn", detail)
     }
 
+    /// A place in another log, or in a part of this one that is lost.
+    pub fn other_log(detail: impl Into<String>) -> Self {
+        let title = "The position is not one of this log";
+        Self::new(StatusCode::GONE, "other-log", title, detail)
+    }
+
     /// The request must say which version it wants to change.
     pub fn precondition_required() -> Self {
         let detail =
@@ -193,7 +199,8 @@ impl Problem {
         format!("urn:refold:problem:{}", self.slug)
     }
 
-    fn body(&self) -> serde_json::Value {
+    /// The problem as JSON.
+    pub fn body(&self) -> serde_json::Value {
         let mut body = serde_json::json!({
             "type": self.kind(),
             "title": self.title,

@@ -6,6 +6,7 @@ use super::problem::Problem;
 use super::reading::{page, wait_for_receipts};
 use super::typed::{Form, Typed};
 use crate::service::Service;
+use futures::future::join_all;
 use jiff::Timestamp;
 use poem::Request;
 use poem_openapi::param::{Header, Path, Query as Parameter};
@@ -14,6 +15,7 @@ use poem_openapi::registry::MetaSchema;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 use refold_projections::catalogue::Projection;
 use refold_projections::progress::Condition;
+use refold_projections::query::Page;
 use refold_projections::view::Query;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -60,7 +62,7 @@ enum ViewState {
 
 /// What to put where a series has gaps: zeros.
 #[derive(Debug, Clone, Copy)]
-struct Zero;
+pub(super) struct Zero;
 
 impl Form for Zero {
     const NAME: &'static str = "string(fill)";
@@ -77,23 +79,23 @@ impl Form for Zero {
 
 /// A page of a view.
 #[derive(Debug, Object)]
-struct Answer {
+pub(super) struct Answer {
     /// The projection's name
-    name: String,
+    pub(super) name: String,
     /// counts, stats, series, rows or latest
-    kind: String,
+    pub(super) kind: String,
     /// The view's cells, in an array; of stats without key fields, the only one
-    data: Value,
+    pub(super) data: Value,
     /// The cursor of the next page, if there is one
     #[oai(nullable)]
-    next: Option<String>,
+    pub(super) next: Option<String>,
     /// How far each partition had come when it was read
-    position: String,
+    pub(super) position: String,
 }
 
 /// How a projection is doing.
 #[derive(Debug, Object)]
-struct Standing {
+pub(super) struct Standing {
     /// The projection's name
     name: String,
     /// Whether its view can be read now
@@ -192,7 +194,7 @@ impl Views {
         #[oai(name = "Prefer")]
         _prefer: Header<Option<String>>,
     ) -> Result<View, Failure<Reading>> {
-        let projection = self.projection(&name.0)?;
+        let projection = projection(&self.0, &name.0)?;
         let reached = wait_for_receipts(&self.0, request).await?;
         let query = Query {
             by: by(request)?,
@@ -202,13 +204,8 @@ impl Views {
             ..Query::default()
         };
         let page = self.0.page(&name.0, &page(query, cursor.0, limit.0), &reached).await?;
-        let position = page.position.to_string();
-        let kind = projection.view.kind().to_owned();
-        let data = match projection.view.single() {
-            Some(none_yet) => page.data.into_iter().next().unwrap_or(none_yet),
-            None => page.data.into(),
-        };
-        let answer = Answer { name: name.0, kind, data, next: page.next, position: position.clone() };
+        let answer = Answer::of(projection, page);
+        let position = answer.position.clone();
         Ok(View::Page(Json(answer), position))
     }
 
@@ -225,27 +222,22 @@ impl Views {
         _prefer: Header<Option<String>>,
     ) -> Result<Projections, Failure<Querying>> {
         let position = self.position_after(request).await?;
-        let mut ends = Vec::new();
-        for partition in 0..self.0.progress.partitions() {
-            ends.push(self.0.end(partition).await);
-        }
-        let standing = self.0.projections.iter().map(|projection| self.standing(projection, &ends));
-        Ok(Projections::List(Json(standing.collect()), position))
+        Ok(Projections::List(Json(self.standings().await), position))
     }
 }
 
 impl Views {
+    /// How each projection is doing.
+    pub(super) async fn standings(&self) -> Vec<Standing> {
+        let ends = (0..self.0.progress.partitions()).map(|partition| self.0.end(partition));
+        let ends = join_all(ends).await;
+        self.0.projections.iter().map(|projection| self.standing(projection, &ends)).collect()
+    }
+
     /// How far the views have come, once they have passed what the client wrote.
     async fn position_after(&self, request: &Request) -> Result<String, Problem> {
         wait_for_receipts(&self.0, request).await?;
         Ok(self.0.progress.position().to_string())
-    }
-
-    fn projection(&self, name: &str) -> Result<&Projection, Problem> {
-        self.0.projection(name).ok_or_else(|| {
-            let known = self.0.projections.iter().map(|projection| projection.definition.name.as_str());
-            Problem::not_found(refold_domain::nearest::unknown("view", name, known))
-        })
     }
 
     fn listed(&self, projection: &Projection) -> Listed {
@@ -310,8 +302,33 @@ impl Views {
     }
 }
 
+impl Answer {
+    /// A page of a projection's view.
+    pub(super) fn of(projection: &Projection, page: Page) -> Self {
+        let data = match projection.view.single() {
+            Some(none_yet) => page.data.into_iter().next().unwrap_or(none_yet),
+            None => page.data.into(),
+        };
+        Self {
+            name: projection.definition.name.clone(),
+            kind: projection.view.kind().to_owned(),
+            data,
+            next: page.next,
+            position: page.position.to_string(),
+        }
+    }
+}
+
+/// The projection of this name.
+pub(super) fn projection<'s>(service: &'s Service, name: &str) -> Result<&'s Projection, Problem> {
+    service.projection(name).ok_or_else(|| {
+        let known = service.projections.iter().map(|projection| projection.definition.name.as_str());
+        Problem::not_found(refold_domain::nearest::unknown("view", name, known))
+    })
+}
+
 /// The parameters that select by key.
-fn by(request: &Request) -> Result<BTreeMap<String, String>, Problem> {
+pub(super) fn by(request: &Request) -> Result<BTreeMap<String, String>, Problem> {
     let pairs: Vec<(String, String)> =
         request.params().map_err(|error| Problem::parameter("query", error.to_string()))?;
     Ok(pairs.into_iter().filter(|(name, _)| !COMMON.contains(&name.as_str())).collect())

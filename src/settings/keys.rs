@@ -35,6 +35,8 @@ pub(super) const KEYS: &[(&str, Allowed)] = &[
     ("http.ndjson_requests_max", Allowed::Number(1..=1_000)),
     ("http.connections_max", Allowed::Number(1..=1_000_000)),
     ("http.requests_max", Allowed::Number(1..=100_000)),
+    ("http.streams_max", Allowed::Number(1..=1_000_000)),
+    ("http.stream_timeout_ms", Allowed::Number(TIMES_MS)),
     ("http.head_timeout_ms", Allowed::Number(TIMES_MS)),
     ("http.body_timeout_ms", Allowed::Number(TIMES_MS)),
     ("http.answer_timeout_ms", Allowed::Number(TIMES_MS)),

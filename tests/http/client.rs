@@ -140,6 +140,12 @@ impl Call {
         Ok(Answer { status, headers, text: response.text().await? })
     }
 
+    /// Sends it once and leaves the body to be read, for so long at most.
+    pub(crate) async fn open(&self, time: Duration) -> reqwest::Result<reqwest::Response> {
+        let address = self.client.address().await;
+        self.request(address).timeout(time).send().await
+    }
+
     /// Sends it until it is answered with something else than a 503, across kills and restarts.
     pub(crate) async fn insist(&self) -> Answer {
         in_time("answered", self.repeat()).await

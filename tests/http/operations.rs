@@ -198,7 +198,8 @@ async fn every_query_waits_for_receipts_and_tells_its_position() {
     let document = client.get("/openapi.json").send().await.is(200).json();
     let paths = document["paths"].as_object().unwrap().iter();
     for (path, get) in paths.filter_map(|(path, item)| Some((path, item.get("get")?))) {
-        if get["tags"] == json!(["Operations"]) {
+        // A stream goes on by itself, and says with each message how far it has come.
+        if get["tags"] == json!(["Operations"]) || path.ends_with("/live") {
             continue;
         }
         let parameters = get["parameters"].as_array().unwrap().iter().map(|one| one["name"].as_str());

@@ -220,7 +220,8 @@ impl Server {
         ours.map(|path| fs::remove_file(path).unwrap()).count()
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// The binary with these arguments, on the data of this service.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let binary = [env!("CARGO_BIN_EXE_refold")].into_iter().chain(arguments.iter().copied());
         let mut line = self.prefix.iter().map(String::as_str).chain(binary);
         let mut command = Command::new(line.next().unwrap());
