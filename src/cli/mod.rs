@@ -6,6 +6,7 @@ pub mod check;
 pub mod report;
 pub mod serve;
 pub mod store;
+pub mod tail;
 
 use crate::settings::Settings;
 use anyhow::{Error, Result};
@@ -23,6 +24,7 @@ const EXAMPLES: &str = "Examples:
   REFOLD__HTTP__LISTEN=0.0.0.0:80 refold serve
                                              a setting from the environment
   refold check                               is everything in order to serve?
+  refold tail --type food.observed --json    print foods as they are recorded, one JSON object a line
   refold store empty --yes                   drop the read models; they are folded again from the log
 
 Without --config, settings come from the file that $REFOLD_CONFIG names, or else from the user's
@@ -71,6 +73,15 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print the events of a running service as they happen
+    ///
+    /// Each event is a line: its time, its type, what it is about, its data. A connection that breaks is made again,
+    /// and what happened meanwhile is printed then: nothing is left out and nothing comes twice. Ends when whoever
+    /// reads the output has had enough (`refold tail --from start | head`), or with Ctrl-C.
+    ///
+    /// Exit codes: 0 the reader had enough, 1 the service cannot be reached at first or refuses, 2 typed wrongly.
+    #[command(after_help = tail::EXAMPLES)]
+    Tail(tail::Options),
     /// Look after the store of read models
     #[command(subcommand)]
     Store(StoreCommand),
@@ -107,6 +118,7 @@ impl Cli {
         match self.command {
             Command::Serve { files } => serve::run(settings(files)?),
             Command::Check { files, json } => check::run(settings(files), json),
+            Command::Tail(options) => tail::run(&options),
             Command::Store(StoreCommand::Empty { files, yes }) => store::empty(&settings(files)?, yes),
         }
     }

@@ -30,3 +30,4 @@ mod sse;
 mod statistics;
 mod stopping;
 mod store;
+mod tail;
