@@ -2,6 +2,7 @@
 forms and waits until the views show it. Fails at any error in the console, breach of the policy, request to elsewhere,
 or finding of axe. Leaves screenshots in target/page. Usage: check.py BINARY CHROMIUM, the latter empty for Playwright's own."""
 
+import json
 import os
 import pathlib
 import re
@@ -201,10 +202,12 @@ def away(page, base):
 
 def troubles(page, base):
     """States that are hard to bring about: a view being folded, a broken one, and a log that lost something."""
-    page.route("**/projections", lambda route: route.fulfill(json=troubled(route.fetch().json())))
+    projections = troubled(page.request.get(f"{base}/projections").json())
+    page.route("**/projections/live", lambda route: route.fulfill(content_type="text/event-stream", body=f"data: {json.dumps(projections)}\n\n"))
     page.route("**/views/introductions?*", lambda route: route.fulfill(status=503, json=problem("folding", "The view is being folded", "…")))
     page.route("**/views/purchases_by_day?*", lambda route: route.fulfill(status=503, json=problem("broken", "The view is broken", "event 1.x.2.0.0: no such flavour")))
     page.route("**/readyz", lambda route: route.fulfill(status=503, json=unready(route.fetch().json())))
+    page.reload()  # the stream that is open says what it says
     expect(page.locator("#service-state")).to_have_text("Not ready")
     expect(page.locator("#problems li")).to_have_count(2)
     expect(view(page, "introductions").locator("progress")).to_be_visible()

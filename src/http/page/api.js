@@ -25,6 +25,18 @@ export async function send(command, key) {
   return ask(command.path, { method: command.method, headers, body }, COMMAND_WAIT_MS);
 }
 
+/** Follows a stream: `hear(body)` for each message, `lost()` once the stream is no more. */
+export function follow(path, hear, lost) {
+  const stream = new EventSource(path);
+  stream.addEventListener("message", (event) => hear(JSON.parse(event.data)));
+  stream.addEventListener("error", () => {
+    // The page knows best when to try again.
+    stream.close();
+    lost();
+  });
+  return stream;
+}
+
 async function ask(path, options, wait) {
   try {
     const response = await fetch(path, { ...options, signal: AbortSignal.timeout(wait) });

@@ -1,6 +1,7 @@
-// The page: looks at the service once a second while somebody looks at the page, and less often while it is away.
+// The page: one stream tells what changed while somebody looks at the page. One and not one a view, for a browser opens six
+// connections to a service at most. Whether the service is well is asked now and then, and less often while it is away.
 
-import { Away, read } from "./api.js";
+import { Away, follow, read } from "./api.js";
 import { byId } from "./dom.js";
 import { startFacts } from "./fact.js";
 import { startIntroductions } from "./introduction.js";
@@ -8,7 +9,7 @@ import { startPurchases } from "./purchase.js";
 import { showAway, showService } from "./service.js";
 import { lookAtViews } from "./views.js";
 
-const LOOK_SECONDS = 1;
+const LOOK_SECONDS = 2;
 const AWAY_SECONDS_MAX = 15;
 
 startTabs();
@@ -22,13 +23,21 @@ function startLooking() {
   let isLooking = false;
   let pause = LOOK_SECONDS;
   let awaySince = null;
+  let stream = null;
+  let readiness = null;
+  let told = null;
 
   const look = async () => {
     timer = null;
     isLooking = true;
     try {
-      await lookOnce(awaySince !== null);
+      const answer = await read("/readyz");
+      if (!answer.body?.dependencies) throw new Away("it answers oddly");
+      readiness = answer.body;
+      const isBack = awaySince !== null;
       [awaySince, pause] = [null, LOOK_SECONDS];
+      if (isBack || !stream) listen(isBack);
+      showState();
       next(pause);
     } catch (error) {
       if (!(error instanceof Away)) {
@@ -42,6 +51,20 @@ function startLooking() {
       isLooking = false;
     }
   };
+  const listen = (isBack) => {
+    stream?.close();
+    const show = newest((projections, isFirst) => lookAtViews(projections, isFirst && isBack));
+    const hear = (projections) => {
+      told = projections;
+      showState();
+      show(projections);
+    };
+    // The next look tries again.
+    stream = follow("/projections/live", hear, () => (stream = null));
+  };
+  const showState = () => {
+    if (readiness && told && !awaySince) showService(readiness, told);
+  };
   const next = (seconds, what = look) => {
     if (!document.hidden) timer = setTimeout(what, seconds * 1000);
   };
@@ -52,16 +75,37 @@ function startLooking() {
   };
   document.addEventListener("visibilitychange", () => {
     clearTimeout(timer);
-    if (!document.hidden && !isLooking) look();
+    if (document.hidden) {
+      stream?.close();
+      stream = null;
+    } else if (!isLooking) look();
   });
   look();
 }
 
-async function lookOnce(isBack) {
-  const [readiness, projections] = await Promise.all([read("/readyz"), read("/projections")]);
-  if (!readiness.body?.dependencies || !projections.isOk) throw new Away("it answers oddly");
-  showService(readiness.body, projections.body);
-  await lookAtViews(projections.body, isBack);
+/** Does something with what it is given, one at a time: what comes meanwhile waits, and only the newest is done. */
+function newest(work) {
+  let waiting = null;
+  let isBusy = false;
+  let isFirst = true;
+  return async (what) => {
+    waiting = { what };
+    if (isBusy) return;
+    isBusy = true;
+    try {
+      while (waiting) {
+        const { what } = waiting;
+        waiting = null;
+        await work(what, isFirst);
+        isFirst = false;
+      }
+    } catch (error) {
+      // That the service is away is noticed by looking.
+      if (!(error instanceof Away)) throw error;
+    } finally {
+      isBusy = false;
+    }
+  };
 }
 
 function startTabs() {
