@@ -114,6 +114,11 @@ impl Tail {
         (Follower { tail: Arc::clone(self), next: buffer.next }, buffer.reading.clone())
     }
 
+    /// Changes whenever the tail has come farther.
+    pub fn moves(&self) -> watch::Receiver<u64> {
+        self.next.subscribe()
+    }
+
     async fn run(self: Arc<Self>, partition: u32) {
         let mut state = self.sources.progress.subscribe(partition);
         let mut reader = None;
@@ -143,6 +148,8 @@ impl Tail {
         let is_alone = buffer.followers == 0;
         if is_alone {
             buffer.reading.passed[partition as usize] = Passed::record(to);
+            // Somebody may wait for just that.
+            self.next.send_modify(|_| {});
         }
         is_alone
     }

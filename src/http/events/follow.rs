@@ -71,13 +71,14 @@ struct Following<'f> {
 
 impl Following<'_> {
     async fn run(&mut self) -> Result<Infallible, Ended> {
-        let mut changes = self.tail.sources().progress.changes();
+        let mut moves = self.tail.moves();
         loop {
+            moves.borrow_and_update();
             let (mut follower, begins) = self.tail.follow();
             if !begins.has(&self.reading) {
                 // Whoever was here before saw more than the tail has; it will get there.
                 drop(follower);
-                self.wait(async { drop(changes.changed().await) }).await?;
+                self.wait(async { drop(moves.changed().await) }).await?;
                 continue;
             }
             self.catch_up(&begins).await?;
