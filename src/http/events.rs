@@ -5,12 +5,15 @@ use super::failure::{Failure, Following, Querying, Statuses};
 use super::problem::Problem;
 use super::reading::{PAGE_DEFAULT, wait_for_receipts};
 use super::streams::{Sse, Streams};
+use super::typed::{Form, Typed};
 use crate::service::Service;
 use paging::Paging;
 use poem::Request;
 use poem_openapi::param::{Header, Query as Parameter};
 use poem_openapi::payload::Json;
+use poem_openapi::registry::MetaSchema;
 use poem_openapi::{ApiResponse, Object, OpenApi};
+use refold_domain::nearest;
 use refold_domain::reading::{Passed, Reading};
 use refold_domain::receipt::log_digits;
 use refold_domain::schema;
@@ -79,6 +82,28 @@ enum Live {
     Events(Sse),
 }
 
+/// Event types, as they were typed; which of them are none is told together with the nearest one.
+#[derive(Debug)]
+struct Types(String);
+
+impl Form for Types {
+    const NAME: &'static str = "string(event types)";
+    const EXPECTED: &'static str = "event types such as food.observed, with commas between them";
+
+    fn read(text: &str) -> Option<Self> {
+        Some(Self(text.to_owned()))
+    }
+
+    fn schema() -> MetaSchema {
+        let known = known_types().collect::<Vec<_>>().join("|").replace('.', r"\.");
+        MetaSchema { pattern: Some(format!("^({known})(,({known}))*$")), ..MetaSchema::new("string") }
+    }
+}
+
+fn known_types() -> impl Iterator<Item = &'static str> + Clone {
+    schema::EVENT_TYPES.iter().map(|kind| kind.name)
+}
+
 /// Which events are asked for.
 #[derive(Debug, Clone)]
 struct Wanted {
@@ -98,9 +123,9 @@ impl Events {
     async fn read(
         &self,
         request: &Request,
-        /// Only events of this type, or of one of these, with commas between them
+        /// Only events of these types
         #[oai(name = "type")]
-        types: Parameter<Option<String>>,
+        types: Parameter<Option<Typed<Types>>>,
         /// Only events of this partition
         #[oai(validator(minimum(value = "0"), maximum(value = "1023")))]
         partition: Parameter<Option<u32>>,
@@ -118,7 +143,7 @@ impl Events {
         #[oai(name = "Prefer")]
         _prefer: Header<Option<String>>,
     ) -> Result<Page, Failure<Listing>> {
-        let wanted = Wanted::read(types.0.as_deref(), partition.0, self.0.progress.partitions())?;
+        let wanted = Wanted::read(types.0.as_ref(), partition.0, self.0.progress.partitions())?;
         let mut reached = wait_for_receipts(&self.0, request).await?;
         let from = from.0.unwrap_or_else(|| START.to_owned());
         let mut paging = match cursor.0 {
@@ -129,7 +154,7 @@ impl Events {
         paging.note(&mut reached);
         let until = query::passed(&self.0.progress, &reached)?;
         let limit = limit.0.unwrap_or(PAGE_DEFAULT) as usize;
-        let data = paging.page(&self.0.tail.sources().clone(), &wanted, &until.clone().into(), limit).await?;
+        let data = paging.page(self.0.tail.sources(), &wanted, &until.clone().into(), limit).await?;
         // Now, so that all that was read is known to be borne out by the log.
         query::verified(&self.0.progress)?;
         let is_more = !paging.is_done(&wanted, &until.clone().into());
@@ -148,9 +173,9 @@ impl Events {
     async fn live(
         &self,
         request: &Request,
-        /// Only events of this type, or of one of these, with commas between them
+        /// Only events of these types
         #[oai(name = "type")]
-        types: Parameter<Option<String>>,
+        types: Parameter<Option<Typed<Types>>>,
         /// Only events of this partition
         #[oai(validator(minimum(value = "0"), maximum(value = "1023")))]
         partition: Parameter<Option<u32>>,
@@ -160,7 +185,7 @@ impl Events {
         #[oai(name = "Last-Event-ID")]
         last: Header<Option<String>>,
     ) -> Result<Live, Failure<Following>> {
-        let wanted = Wanted::read(types.0.as_deref(), partition.0, self.0.progress.partitions())?;
+        let wanted = Wanted::read(types.0.as_ref(), partition.0, self.0.progress.partitions())?;
         let last = last.0.filter(|id| !id.is_empty());
         let reading = match (last.as_deref(), from.0.as_deref()) {
             (Some(id), _) => Some(place(&self.0, "Last-Event-ID", id).await?),
@@ -192,14 +217,12 @@ impl Statuses for Listing {
 }
 
 impl Wanted {
-    fn read(types: Option<&str>, partition: Option<u32>, partitions: u32) -> Result<Self, Problem> {
-        let types: Vec<String> = types.iter().flat_map(|types| types.split(',')).map(str::to_owned).collect();
-        let known = || schema::EVENT_TYPES.iter().map(|kind| kind.name);
-        if let Some(unknown) = types.iter().find(|name| !known().any(|known| known == *name)) {
-            return Err(Problem::parameter(
-                "type",
-                refold_domain::nearest::unknown("event type", unknown, known()),
-            ));
+    fn read(types: Option<&Typed<Types>>, partition: Option<u32>, partitions: u32) -> Result<Self, Problem> {
+        let types = types.iter().flat_map(|Typed(Types(types))| types.split(','));
+        let types: Vec<String> = types.map(str::to_owned).collect();
+        if let Some(unknown) = types.iter().find(|name| !known_types().any(|known| known == *name)) {
+            let reason = nearest::unknown("event type", unknown, known_types());
+            return Err(Problem::parameter("type", reason));
         }
         if partition.is_some_and(|partition| partition >= partitions) {
             return Err(Problem::parameter("partition", format!("must be from 0 to {}", partitions - 1)));

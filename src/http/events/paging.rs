@@ -155,3 +155,6 @@ impl Room {
 fn question(service: &Service, wanted: &Wanted, from: &str) -> impl serde::Serialize {
     (service.progress.log(), POSITION, wanted.types.clone(), wanted.partition, from.to_owned())
 }
+
+#[cfg(test)]
+mod tests;
