@@ -94,6 +94,7 @@ impl Live {
     /// While the view has no answer (it is being folded, for example) the stream says why (`event: waiting`, a problem)
     /// and goes on by itself. Who comes back with the id of the page that is still shown is sent the next change.
     #[oai(path = "/views/:name/live", method = "get")]
+    #[expect(clippy::too_many_arguments, reason = "each is a parameter of the request")]
     async fn follow(
         &self,
         request: &Request,
