@@ -135,6 +135,7 @@ impl Tail {
             if self.skip(partition, to) {
                 reader = None;
             } else if let Err(error) = self.pass(partition, &mut reader, to).await {
+                self.sources.progress.note(&error);
                 tracing::warn!(partition, "cannot read events: {error:#}");
                 reader = None;
                 tokio::time::sleep(RETRY_WAIT).await;

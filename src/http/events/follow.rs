@@ -122,6 +122,7 @@ impl Following<'_> {
                         self.stream.send(text).await?;
                     }
                     Err(error) => {
+                        self.tail.sources().progress.note(&error);
                         tracing::warn!(partition, "cannot read events: {error:#}");
                         self.wait(tokio::time::sleep(RETRY_WAIT)).await?;
                     }

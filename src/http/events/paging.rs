@@ -104,7 +104,7 @@ impl Paging {
         let passed = &mut self.reading.passed[partition as usize];
         let mut reader = sources.reader(partition, *passed);
         while *passed < Passed::record(to) && !room.is_full() {
-            let piece = reader.next(to, PIECE).await?;
+            let piece = reader.next(to, PIECE).await.inspect_err(|error| sources.progress.note(error))?;
             room.records = room.records.saturating_sub(piece.records);
             for event in piece.events {
                 // Neither time nor records are looked at here: a page that took nothing of a piece would not get on.
