@@ -17,8 +17,8 @@ pub(super) struct Faults {
     pub confirm_lost: u32,
     /// It is stored again later.
     pub duplicate: u32,
-    /// Something that is no record of this log comes in between.
-    pub foreign: u32,
+    /// A record that nobody asked for comes in between.
+    pub strays: u32,
     /// Offsets are left out.
     pub holes: u32,
     /// A reader is given records again.
@@ -66,7 +66,7 @@ impl Faults {
             stored_late: some(often, 300),
             confirm_lost: some(40, 400),
             duplicate: some(often, 400),
-            foreign: some(25, 200),
+            strays: some(25, 200),
             holes: some(25, 300),
             redelivery: some(30, 400),
             broken_read: some(30, 200),

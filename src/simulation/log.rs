@@ -139,8 +139,8 @@ impl Broker {
             self.store_later(partition, record);
             return Err(AppendError::Unknown("simulated".into()));
         }
-        if rolls(self.faults.foreign) {
-            self.store_foreign(partition, &record);
+        if rolls(self.faults.strays) {
+            self.store_stray(partition, &record);
         }
         self.store(partition, record.clone());
         if rolls(self.faults.duplicate) {
@@ -158,8 +158,8 @@ impl Broker {
         self.held().late.push((at, partition, record));
     }
 
-    /// A record that is none of this log's: noise, another log's, or a genesis too many.
-    fn store_foreign(&self, partition: u32, record: &Bytes) {
+    /// A record that nobody asked for: noise, another log's, or a second genesis.
+    fn store_stray(&self, partition: u32, record: &Bytes) {
         let text = String::from_utf8_lossy(record);
         let noise = match self.turnstile.below(3) {
             0 => Bytes::from_static(b"\xff\x00noise"),

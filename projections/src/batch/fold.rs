@@ -118,7 +118,7 @@ impl<'b> Folding<'b> {
         match &record.content {
             Content::Commit(commit, _) => self.commit(record.mark, commit, plans),
             Content::Foreign => self.flush.head.seen.foreign += 1,
-            Content::Ready => {}
+            Content::Opening => {}
         }
         self.flush.head.position = record.mark;
     }

@@ -68,7 +68,7 @@ impl<'d> Batch<'d> {
         let mut slots = Slots::default();
         let plans = records.iter().map(|record| match &record.content {
             Content::Commit(commit, events) => plan_commit(place, &live, &mut slots, commit, events),
-            Content::Ready | Content::Foreign => Vec::new(),
+            Content::Opening | Content::Foreign => Vec::new(),
         });
         let plans = plans.collect();
         Self { place, records, projections, plans, slots, expired }

@@ -21,8 +21,8 @@ pub struct Record<'r> {
 pub(crate) enum Content<'r> {
     /// A commit, and the data of its events by command.
     Commit(Commit<'r>, Vec<Vec<Result<Data<'r>, String>>>),
-    /// Says something about the log, and nothing to a view.
-    Ready,
+    /// A genesis or `ready`: of the log's opening, which says nothing to a view.
+    Opening,
     /// No record of this log.
     Foreign,
 }
@@ -52,7 +52,7 @@ pub fn read(log: Uuid, records: &[(Offset, Bytes)]) -> (Vec<Record<'_>>, Option<
 pub fn commands(records: &[Record<'_>]) -> usize {
     let count = |record: &Record<'_>| match &record.content {
         Content::Commit(commit, _) => commit.commands.len(),
-        Content::Ready | Content::Foreign => 0,
+        Content::Opening | Content::Foreign => 0,
     };
     records.iter().map(count).sum()
 }
@@ -71,10 +71,11 @@ impl<'r> Content<'r> {
                 let events = commit.commands.iter().map(by_command).collect::<Result<_, Unreadable>>();
                 Ok(Self::Commit(commit, events.map_err(|newer| newer.to_string())?))
             }
-            Ok(commit::Record::Ready(ready)) if ready.log == log => Ok(Self::Ready),
+            Ok(commit::Record::Ready(ready)) if ready.log == log => Ok(Self::Opening),
+            // A partition's second genesis: whoever opened the log did not learn that the first was stored.
+            Ok(commit::Record::Genesis(genesis)) if genesis.log == log => Ok(Self::Opening),
             Err(DecodeError::Newer { log: of, .. }) if of != log => Ok(Self::Foreign),
             Err(newer @ DecodeError::Newer { .. }) => Err(newer.to_string()),
-            // A genesis that is not a partition's first record is void.
             Ok(_) | Err(DecodeError::Foreign(_)) => Ok(Self::Foreign),
         }
     }

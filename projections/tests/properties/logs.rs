@@ -34,7 +34,7 @@ pub(crate) struct Sent {
 #[derive(Debug, Clone)]
 pub(crate) enum Content {
     Commit(Commit),
-    Ready,
+    Opening,
     /// Nothing that counts in this log.
     Stray,
 }
@@ -403,13 +403,14 @@ fn stray(at: usize) -> (Vec<u8>, Content) {
         0 => b"not a record".to_vec(),
         1 => vec![0xFF, 0x00],
         2 => Vec::new(),
-        3 => genesis(PLACE),
+        // Opened twice, or told so twice, it is the same log.
+        3 => return (genesis(PLACE), Content::Opening),
         4 => commit::Ready { log: OTHER_LOG }.encode(),
         5 => format!(r#"{{"v":2,"log":"{OTHER_LOG}"}}"#).into_bytes(),
         6 => encode(OTHER_LOG, &later),
         // Another log's commit stops nobody, however new it is.
         7 => encode(OTHER_LOG, &newer),
-        _ => return (commit::Ready { log: LOG }.encode(), Content::Ready),
+        _ => return (commit::Ready { log: LOG }.encode(), Content::Opening),
     };
     (bytes, Content::Stray)
 }

@@ -76,7 +76,7 @@ impl Model {
 
     pub(crate) fn pass(&mut self, sent: &Sent) {
         match &sent.content {
-            Content::Ready => {}
+            Content::Opening => {}
             Content::Stray => self.seen.foreign += 1,
             Content::Commit(commit) => match self.duplicate(commit, &sent.bytes) {
                 Some(duplicate) => {
