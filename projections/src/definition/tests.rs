@@ -244,6 +244,7 @@ fn mistakes_are_told_with_place_known_names_and_the_nearest() {
             "latest = {}",
             "t.toml:3:10: page.seen has no key, so latest needs a field to go by: latest = { by = \"...\" }",
         ),
+        ("'page.seen'", "latest = { by = ['of'] }", "t.toml:3:17: by must be a text, not an array"),
         (
             "'user.left'",
             "latest = { remove_on = 'introduction.withdrawn' }",

@@ -171,7 +171,9 @@ impl Rows {
 impl Latest {
     fn read(reader: &mut Reader<'_, '_>, table: &DeTable<'_>, span: &Range<usize>) -> Self {
         reader.findings.known_keys(table, "latest", &["by", "remove_on"]);
+        let before = reader.findings.count();
         let word = reader.findings.text(table, "by");
+        let names_none = word.is_none() && reader.findings.count() == before;
         let by = word.as_ref().and_then(|word| reader.key(word, &[]));
         let remove_on = reader.removing(table);
         if let (Some(word), true) = (&word, entry(table, "remove_on").is_some()) {
@@ -179,7 +181,7 @@ impl Latest {
                 "remove_on goes by the events' own key, as only those of one key are in order: leave by out";
             reader.findings.add(&word.span, reason);
         }
-        if let (None, Some(kind)) = (&word, reader.without_key(&remove_on)) {
+        if let (true, Some(kind)) = (names_none, reader.without_key(&remove_on)) {
             let reason = format!(
                 "{} has no key, so latest needs a field to go by: latest = {{ by = \"...\" }}",
                 kind.name
