@@ -10,7 +10,7 @@ use refold_domain::log::Offset;
 use refold_domain::receipt::{Position, Receipt, log_digits};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 /// How many commits' verdicts are kept in memory per partition; older ones are looked up in the store.
@@ -32,6 +32,8 @@ pub struct Progress {
 #[derive(Debug)]
 struct Partition {
     state: watch::Sender<State>,
+    /// Told whenever somebody begins to wait.
+    wanted: Notify,
     board: Mutex<Board>,
 }
 
@@ -89,7 +91,7 @@ impl Progress {
     pub fn new(log: Uuid, partitions: u32) -> Self {
         let fresh = || {
             let state = State { head: None, condition: Condition::Starting, since: Timestamp::now() };
-            Partition { state: watch::Sender::new(state), board: Mutex::default() }
+            Partition { state: watch::Sender::new(state), wanted: Notify::new(), board: Mutex::default() }
         };
         let partitions = (0..partitions).map(|_| fresh()).collect();
         Self { log, partitions, damage: Mutex::default(), changes: watch::Sender::new(0) }
@@ -149,6 +151,7 @@ impl Progress {
     /// Waits until a partition's store has passed `offset`.
     pub async fn reach(&self, partition: u32, offset: Offset) {
         let mut state = self.subscribe(partition);
+        self.partitions[partition as usize].wanted.notify_one();
         let reached = |state: &State| state.head.as_ref().is_some_and(|head| head.position.offset >= offset);
         // The sender lives as long as `self` does, so waiting ends only with success.
         drop(state.wait_for(reached).await);
@@ -171,6 +174,7 @@ impl Progress {
         let partition = self.partitions.get(receipt.partition as usize);
         let partition = partition.with_context(|| format!("there is no partition {}", receipt.partition))?;
         let mut state = partition.state.subscribe();
+        partition.wanted.notify_one();
         let mut asked = None;
         loop {
             state.borrow_and_update();
@@ -187,6 +191,11 @@ impl Progress {
             }
             state.changed().await.context("nobody follows the log any more")?;
         }
+    }
+
+    /// Returns once somebody waits for the partition's next records, or has begun to since this was asked last.
+    pub(crate) async fn wanted(&self, partition: u32) {
+        self.partitions[partition as usize].wanted.notified().await;
     }
 
     /// Tells that a flush succeeded.

@@ -25,8 +25,8 @@ use refold_domain::rule::{self, Rule};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
-use tokio::time::timeout;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// How long the first retry waits.
 const RETRY_WAIT_MIN: Duration = Duration::from_millis(50);
@@ -37,6 +37,8 @@ const STOPPED_WAIT: Duration = Duration::from_secs(5);
 /// How long a partition that has nothing to fold waits before it looks whether the store still stands where it
 /// left it.
 const IDLE_WAIT: Duration = Duration::from_secs(1);
+/// How long after the start of a batch the next one is begun, if nobody waits for it.
+const REST: Duration = Duration::from_millis(5);
 /// How many idempotency keys become old before they are swept away together.
 const SWEEP_KEYS: u64 = 1_000;
 
@@ -106,11 +108,27 @@ impl Projector {
         // Not before: nobody may be shown a store that the log does not bear out.
         self.progress.restarted(self.place.partition, head.clone());
         self.tell(Condition::Running);
+        let mut next = Instant::now();
         loop {
+            self.rest_until(next).await;
             match timeout(IDLE_WAIT, take(&mut records)).await {
-                Ok(batch) => head = self.step(head, batch?).await?,
+                Ok(batch) => {
+                    let batch = batch?;
+                    next = Instant::now() + if batch.is_full { Duration::ZERO } else { REST };
+                    head = self.step(head, batch.records).await?;
+                }
                 Err(_) => self.still_stands(&head).await?,
             }
+        }
+    }
+
+    /// Lets records gather, unless somebody waits for them: a flush costs the same for one as for hundreds.
+    async fn rest_until(&self, next: Instant) {
+        // In this order, so that a simulated schedule is the same each time.
+        tokio::select! {
+            biased;
+            () = self.progress.wanted(self.place.partition) => {}
+            () = sleep_until(next) => {}
         }
     }
 

@@ -97,19 +97,26 @@ pub(super) fn fresh(head: &Head, mut batch: Vec<(Offset, Bytes)>) -> Vec<(Offset
     batch
 }
 
+/// Records that follow each other.
+pub(super) struct Taken {
+    pub(super) records: Vec<(Offset, Bytes)>,
+    /// Whether there may be more of them already.
+    pub(super) is_full: bool,
+}
+
 /// Waits for a record, then takes what else is there, up to the batch's bounds.
-pub(super) async fn take(records: &mut Records) -> Result<Vec<(Offset, Bytes)>, Halt> {
-    let mut batch = vec![next(records).await?];
-    let mut bytes = batch[0].1.len();
-    while batch.len() < BATCH_RECORDS_MAX && bytes < BATCH_BYTES_MAX {
+pub(super) async fn take(records: &mut Records) -> Result<Taken, Halt> {
+    let mut taken = vec![next(records).await?];
+    let mut bytes = taken[0].1.len();
+    while taken.len() < BATCH_RECORDS_MAX && bytes < BATCH_BYTES_MAX {
         let Some(ready) = records.next().now_or_never() else {
-            break;
+            return Ok(Taken { records: taken, is_full: false });
         };
         let record = ready.ok_or_else(ended)??;
         bytes += record.1.len();
-        batch.push(record);
+        taken.push(record);
     }
-    Ok(batch)
+    Ok(Taken { records: taken, is_full: true })
 }
 
 /// A record that is there already, unless the log has lost it since it was asked for its bounds: waiting longer

@@ -122,6 +122,29 @@ async fn it_folds_what_is_there_and_what_comes() {
     assert_eq!((running.count("pie").await.as_deref(), running.count("tart").await), (Some("2"), None));
 }
 
+/// Of a clock that stands while there is work: time passes only where all wait for it.
+#[tokio::test(start_paused = true)]
+async fn records_gather_unless_somebody_waits() {
+    let log = Arc::new(MemoryLog::new(foods(&["pie"])));
+    let running = start(ALONE, &log, Arc::new(MemoryStore::default()));
+    running.reach(1).await;
+    let mut states = running.progress.subscribe(0);
+    let mut flushes = 0;
+    for at in 2..100 {
+        log.push(at, food(at, "pie"));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        flushes += u32::from(states.has_changed().unwrap());
+        states.mark_unchanged();
+    }
+    assert!((10..33).contains(&flushes), "98 records in as many milliseconds took {flushes} flushes");
+    for at in 100..110 {
+        let pushed = tokio::time::Instant::now();
+        log.push(at, food(at, "pie"));
+        running.reach(at).await;
+        assert_eq!(pushed.elapsed(), Duration::ZERO, "somebody waited for record {at}");
+    }
+}
+
 #[tokio::test]
 async fn an_empty_log_answers_at_once() {
     let log = Arc::new(MemoryLog::new(foods(&[])));
