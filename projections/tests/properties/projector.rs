@@ -129,10 +129,11 @@ async fn records_gather_unless_somebody_waits() {
     let running = start(ALONE, &log, Arc::new(MemoryStore::default()));
     running.reach(1).await;
     let mut states = running.progress.subscribe(0);
+    let mut clock = tokio::time::interval(Duration::from_millis(1));
     let mut flushes = 0;
     for at in 2..100 {
         log.push(at, food(at, "pie"));
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        clock.tick().await;
         flushes += u32::from(states.has_changed().unwrap());
         states.mark_unchanged();
     }
