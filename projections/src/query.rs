@@ -8,7 +8,6 @@ use crate::store::damage::Damaged;
 use crate::store::{Blob, Limit, Scanned, Store};
 use crate::view::{Gaps, Query, Selection};
 use anyhow::Context;
-use futures::future::try_join_all;
 use refold_domain::log::Offset;
 use refold_domain::receipt::{Position, log_digits};
 use refold_domain::rule::{self, Rule};
@@ -127,8 +126,7 @@ pub async fn page(
     let after = request.cursor.as_deref().map(open).transpose()?;
     let share = request.limit.bytes / progress.partitions().max(1) as usize;
     let range = selection.range(space.clone(), after.clone(), Limit { bytes: share, ..request.limit });
-    let scans = (0..progress.partitions()).map(|partition| store.scan(partition, range.clone()));
-    let scanned = try_join_all(scans).await?;
+    let scanned = store.scan_all(progress.partitions(), range).await?;
     let heads = ready(projection, &scanned, reached)?;
     let position = position(progress.log(), heads.iter());
     let end = common_end(&scanned, selection.reverse);

@@ -13,6 +13,7 @@ pub use sqlite::SqliteStore;
 
 use crate::state::{Epoch, Head, Mark};
 use async_trait::async_trait;
+use futures::future::try_join_all;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Bound;
@@ -102,7 +103,7 @@ pub struct Limit {
 }
 
 /// A range as it stood in the store at one moment.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scanned {
     /// The partition's head.
     pub head: Option<Head>,
@@ -120,6 +121,12 @@ pub trait Store: Send + Sync {
 
     /// Reads a range of one partition, together with its head, in one atomic step.
     async fn scan(&self, partition: u32, range: Range) -> anyhow::Result<Scanned>;
+
+    /// Reads a range of each of the partitions 0, 1, ... `partitions` - 1 as [`Self::scan`] does, at once where the store
+    /// can. What comes of different partitions may be of different moments.
+    async fn scan_all(&self, partitions: u32, range: Range) -> anyhow::Result<Vec<Scanned>> {
+        try_join_all((0..partitions).map(|partition| self.scan(partition, range.clone()))).await
+    }
 
     /// Changes one partition in one atomic step, if it stands where the flush starts from. A flush that has
     /// been made already is done; so one whose outcome is unknown is repeated until it is known.

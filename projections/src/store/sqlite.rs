@@ -178,6 +178,10 @@ impl Store for SqliteStore {
         self.mended(self.readers.scan(partition, range).await).await
     }
 
+    async fn scan_all(&self, partitions: u32, range: Range) -> anyhow::Result<Vec<Scanned>> {
+        self.mended(self.readers.scan_all(partitions, range).await).await
+    }
+
     async fn flush(&self, partition: u32, flush: Arc<Flush>) -> anyhow::Result<Flushed> {
         self.send(|done| Job::Flush { partition, flush, done }).await
     }

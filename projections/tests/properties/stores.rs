@@ -199,6 +199,9 @@ impl Worker {
                     let bounded = within(range.limit, &whole.entries);
                     prop_assert_eq!(scanned.entries.as_slice(), bounded);
                     prop_assert_eq!(scanned.more, bounded.len() < whole.entries.len());
+                    let all = store.scan_all(*partition + 1, range.clone()).await.unwrap();
+                    prop_assert_eq!(all.len(), *partition as usize + 1);
+                    prop_assert_eq!(all.last(), Some(&scanned));
                     answers.push(scanned.entries);
                 }
                 prop_assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{answers:?}");

@@ -90,6 +90,18 @@ impl Readers {
         self.read(&self.ranges, move |tx, spaces| scan(tx, spaces, partition, range)).await
     }
 
+    /// All partitions on one thread, of one moment: handing each to a thread would cost more than reading it.
+    pub(super) async fn scan_all(
+        self: &Arc<Self>,
+        partitions: u32,
+        range: Range,
+    ) -> anyhow::Result<Vec<Scanned>> {
+        self.read(&self.ranges, move |tx, spaces| {
+            (0..partitions).map(|partition| scan(tx, spaces, partition, range.clone())).collect()
+        })
+        .await
+    }
+
     pub(super) async fn catalogue(self: &Arc<Self>) -> anyhow::Result<Option<Blob>> {
         self.read(&self.keys, |tx, _| {
             let text = tx.query_row("SELECT text FROM catalogue", [], |row| row.get(0));
