@@ -125,6 +125,9 @@ pub const HTTP_REQUESTS: &str = "refold_http_requests_total";
 /// Time from a request's head to its answer.
 pub const HTTP_REQUEST_SECONDS: &str = "refold_http_request_duration_seconds";
 
+/// Queries that were answered as before, for nothing had changed since.
+pub const HTTP_ANSWERS_AGAIN: &str = "refold_http_answers_again_total";
+
 /// Streams (SSE) that are open.
 pub const HTTP_STREAMS: &str = "refold_http_streams";
 
@@ -242,6 +245,12 @@ pub const ALL: &[Metric] = &[
         kind: Kind::Histogram,
         unit: Unit::Seconds,
         help: "time from a request's head to its answer",
+    },
+    Metric {
+        name: HTTP_ANSWERS_AGAIN,
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        help: "queries that were answered as before, for nothing had changed since",
     },
     Metric { name: HTTP_STREAMS, kind: Kind::Gauge, unit: Unit::Count, help: "streams that are open" },
     Metric {

@@ -117,6 +117,11 @@ impl Progress {
         self.partitions[partition as usize].state.subscribe()
     }
 
+    /// How often any partition has changed.
+    pub fn changes_count(&self) -> u64 {
+        *self.changes.borrow()
+    }
+
     /// Notes an error that came of a damaged store: whatever else can be read, it stays damaged.
     pub fn note(&self, error: &anyhow::Error) {
         if damage::is_damage(error) {
@@ -203,8 +208,7 @@ impl Progress {
         let partition = &self.partitions[partition as usize];
         let mut board = partition.board();
         board.extend(news);
-        partition.state.send_modify(|state| state.head = Some(Arc::new(head)));
-        self.changed();
+        self.tell(partition, head);
     }
 
     /// Tells that everything is read anew from the store, which stands at `head`.
@@ -216,8 +220,7 @@ impl Progress {
         let partition = &self.partitions[partition as usize];
         let mut board = partition.board();
         board.forget();
-        partition.state.send_modify(|state| state.head = Some(Arc::new(head)));
-        self.changed();
+        self.tell(partition, head);
     }
 
     /// Tells what a partition's projector is doing, and says whether that is new.
@@ -234,6 +237,14 @@ impl Progress {
             self.changed();
         }
         is_new
+    }
+
+    fn tell(&self, partition: &Partition, head: Head) {
+        partition.state.send_modify(|state| {
+            state.head = Some(Arc::new(head));
+            // Before anybody sees the head: what was kept from before it is old for whoever does.
+            self.changed();
+        });
     }
 
     fn changed(&self) {

@@ -6,6 +6,7 @@
 
 pub mod admission;
 pub mod allowed;
+pub mod answers;
 pub mod body;
 pub mod browser;
 pub mod connections;
@@ -101,6 +102,7 @@ pub fn routes(service: &Arc<Service>, limits: settings::Http) -> impl Endpoint +
         .at("/openapi.json", document::endpoint(document))
         .at("/docs", poem::get(docs))
         .with(parameters)
+        .with(answers::Answers::new(&service.progress))
         .with(NormalizePath::new(TrailingSlash::Trim))
         .with(admission::Admission::new(limits.requests_max))
         .data(ndjson::Places::new(limits.ndjson_requests_max))
