@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
 /// How many lines of one request are under way at the same time.
-const LINES_AT_ONCE: usize = 256;
+const LINES_AT_ONCE: usize = 2_048;
 
 /// A command that is sent alone or on a line.
 pub trait Single: Serialize + DeserializeOwned + Send + Sync + 'static {
