@@ -7,11 +7,10 @@ use super::frequent::Counted;
 use super::ndjson::{Created, Sent};
 use super::reading::{PAGE_BYTES_MAX, PAGE_DEFAULT, page, wait_for_receipts};
 use super::recording::{Fact, record_facts};
-use super::typed::{Key, Typed};
 use crate::service::Service;
 use anyhow::Context;
 use poem::Request;
-use poem_openapi::param::{Header, Query as Parameter};
+use poem_openapi::param::Query as Parameter;
 use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi, Union};
@@ -235,9 +234,6 @@ impl Detections {
         &self,
         request: &Request,
         sent: Sent<detections::Detection>,
-        /// Makes a repeat answer what the first request did
-        #[oai(name = "Idempotency-Key")]
-        _key: Header<Option<Typed<Key>>>,
     ) -> Result<Detected, Failure<Commanding>> {
         let shown = |Fact { id, data: detections::Detection { year, make, model, category } }| {
             RecordedDetection { id, year, make, model, category }
@@ -263,12 +259,6 @@ impl Detections {
         limit: Parameter<Option<u32>>,
         /// Where to go on: `next` of the last page
         cursor: Parameter<Option<String>>,
-        /// Waits until the commands of these receipts can be seen
-        #[oai(name = "Refold-Receipt")]
-        _receipts: Header<Option<String>>,
-        /// How long to wait for them: `wait=SECONDS`, 2 unless said, at most 30
-        #[oai(name = "Prefer")]
-        _prefer: Header<Option<String>>,
     ) -> Result<Listed, Failure<Querying>> {
         let reached = wait_for_receipts(&self.0, request).await?;
         let (skip, limit) = (skip.0.unwrap_or(0), limit.0.unwrap_or(PAGE_DEFAULT));
@@ -289,12 +279,6 @@ impl Detections {
         /// How many makes to answer at most; 100,000 unless said
         #[oai(validator(minimum(value = "1"), maximum(value = "100000")))]
         limit: Parameter<Option<u32>>,
-        /// Waits until the commands of these receipts can be seen
-        #[oai(name = "Refold-Receipt")]
-        _receipts: Header<Option<String>>,
-        /// How long to wait for them: `wait=SECONDS`, 2 unless said, at most 30
-        #[oai(name = "Prefer")]
-        _prefer: Header<Option<String>>,
     ) -> Result<Stats, Failure<Querying>> {
         let reached = wait_for_receipts(&self.0, request).await?;
         let most = MAKES.most_frequent(&self.0, limit.0, reached).await?;

@@ -1,8 +1,11 @@
 //! The OpenAPI document: as the library writes it, and what it has no words for.
 
-use super::headers::{POSITION, RECEIPT};
+use super::headers::{IF_MATCH, KEY, POSITION, PREFER, RECEIPT};
+use super::typed::{Key, Typed};
 use poem::http::header;
 use poem::{Endpoint, Response, get};
+use poem_openapi::registry::MetaSchemaRef;
+use poem_openapi::types::Type;
 use serde_json::{Map, Value, json};
 
 /// The headers of answers, spelt as they are known, with what they are good for.
@@ -36,6 +39,7 @@ pub fn complete(written: &str) -> String {
     }
     let schemas = document["components"]["schemas"].clone();
     each_operation(&mut document, |operation| {
+        declare_headers(operation);
         show_lines(operation, &schemas);
         explain_headers(operation);
         explain_forms(operation);
@@ -63,6 +67,45 @@ fn fields() -> Value {
         "schema": {"type": "object", "additionalProperties": {"type": "string"}},
         "example": {},
     })
+}
+
+/// Says which headers a request may bring. Its answers tell: a receipt is that of a command, which takes a key; who is
+/// told how far the views had come could have waited for receipts; who may lack a version can say it. So no handler
+/// has to declare what all of its kind read.
+fn declare_headers(operation: &mut Value) {
+    let (text, key) = (String::schema_ref(), Typed::<Key>::schema_ref());
+    let mut taken = Vec::new();
+    if !operation["responses"]["428"].is_null() {
+        taken.push(taken_header(IF_MATCH, "The ETag of the version that you know", &text));
+    }
+    if answers_with(operation, RECEIPT) {
+        let meaning = "Makes a repeat answer what the first request did";
+        taken.push(taken_header(KEY, meaning, &key));
+    }
+    if answers_with(operation, POSITION) {
+        let meaning = "Waits until the commands of these receipts can be seen";
+        taken.push(taken_header(RECEIPT, meaning, &text));
+        let meaning = "How long to wait for them: `wait=SECONDS`, 2 unless said, at most 30";
+        taken.push(taken_header(PREFER, meaning, &text));
+    }
+    match operation.get_mut("parameters").and_then(Value::as_array_mut) {
+        Some(parameters) => parameters.extend(taken),
+        None if taken.is_empty() => {}
+        None => operation["parameters"] = taken.into(),
+    }
+}
+
+fn taken_header(name: &str, meaning: &str, schema: &MetaSchemaRef) -> Value {
+    json!({
+        "name": name, "schema": schema, "in": "header", "description": meaning,
+        "required": false, "deprecated": false, "explode": true,
+    })
+}
+
+/// Whether an answer of an operation has this header.
+fn answers_with(operation: &Value, header: &str) -> bool {
+    let mut responses = operation["responses"].as_object().into_iter().flat_map(Map::values);
+    responses.any(|response| !response["headers"][header.to_uppercase()].is_null())
 }
 
 fn each_operation(document: &mut Value, mut change: impl FnMut(&mut Value)) {
@@ -198,7 +241,28 @@ mod tests {
             "Refold-Receipt": {"required": true, "description": HEADERS[0].1},
             "Link": {"description": "More"},
         });
-        let told = json!({"responses": {"200": {"headers": told}, "204": {}}});
-        assert_eq!(document["paths"]["/a"]["get"], told, "and nothing else is added");
+        assert_eq!(document["paths"]["/a"]["get"]["responses"], json!({"200": {"headers": told}, "204": {}}));
+    }
+
+    #[test]
+    fn what_is_answered_tells_what_may_be_sent() {
+        let of = |operation: Value| {
+            let written = json!({"paths": {"/a": {"get": operation}}});
+            let document: Value = serde_json::from_str(&complete(&written.to_string())).unwrap();
+            document["paths"]["/a"]["get"].clone()
+        };
+        let taken = |responses: Value| {
+            let parameters = of(json!({"parameters": [{"name": "id"}], "responses": responses}));
+            let parameters = parameters["parameters"].as_array().unwrap().iter();
+            parameters.map(|one| one["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let with = |name: &str| json!({"headers": {name: {"required": true}}});
+        let (receipt, position) = (with("REFOLD-RECEIPT"), with("REFOLD-POSITION"));
+        assert_eq!(taken(json!({"201": receipt, "400": {}})), ["id", KEY]);
+        assert_eq!(taken(json!({"200": receipt, "428": {}})), ["id", IF_MATCH, KEY]);
+        assert_eq!(taken(json!({"200": position})), ["id", RECEIPT, PREFER]);
+        assert_eq!(taken(json!({"200": {}})), ["id"]);
+        let bare = json!({"responses": {"200": {}}});
+        assert_eq!(of(bare.clone()), bare, "and nothing else is added");
     }
 }

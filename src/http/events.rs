@@ -119,7 +119,6 @@ impl Events {
     /// The events of a partition come in the order of the log; between partitions no order is promised. A page may have
     /// fewer events than asked for, even none, and still a `next`: then it went through much that was not wanted.
     #[oai(path = "/events", method = "get")]
-    #[expect(clippy::too_many_arguments, reason = "each is a parameter of the request")]
     async fn read(
         &self,
         request: &Request,
@@ -136,12 +135,6 @@ impl Events {
         limit: Parameter<Option<u32>>,
         /// Where to go on: `next` of the last page
         cursor: Parameter<Option<String>>,
-        /// Waits until the commands of these receipts can be seen
-        #[oai(name = "Refold-Receipt")]
-        _receipts: Header<Option<String>>,
-        /// How long to wait for them: `wait=SECONDS`, 2 unless said, at most 30
-        #[oai(name = "Prefer")]
-        _prefer: Header<Option<String>>,
     ) -> Result<Page, Failure<Listing>> {
         let wanted = Wanted::read(types.0.as_ref(), partition.0, self.0.progress.partitions())?;
         let mut reached = wait_for_receipts(&self.0, request).await?;

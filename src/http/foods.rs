@@ -7,10 +7,9 @@ use super::frequent::Counted;
 use super::ndjson::{Created, Sent};
 use super::reading::wait_for_receipts;
 use super::recording::{Fact, record_facts};
-use super::typed::{Key, Typed};
 use crate::service::Service;
 use poem::Request;
-use poem_openapi::param::{Header, Query as Parameter};
+use poem_openapi::param::Query as Parameter;
 use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
@@ -98,9 +97,6 @@ impl Foods {
         &self,
         request: &Request,
         sent: Sent<foods::Food>,
-        /// Makes a repeat answer what the first request did
-        #[oai(name = "Idempotency-Key")]
-        _key: Header<Option<Typed<Key>>>,
     ) -> Result<Observed, Failure<Commanding>> {
         let shown = |Fact { id, data: foods::Food { food } }| RecordedFood { id, food };
         let (created, receipts) =
@@ -120,12 +116,6 @@ impl Foods {
         /// How many foods to answer at most; 100,000 unless said
         #[oai(validator(minimum(value = "1"), maximum(value = "100000")))]
         limit: Parameter<Option<u32>>,
-        /// Waits until the commands of these receipts can be seen
-        #[oai(name = "Refold-Receipt")]
-        _receipts: Header<Option<String>>,
-        /// How long to wait for them: `wait=SECONDS`, 2 unless said, at most 30
-        #[oai(name = "Prefer")]
-        _prefer: Header<Option<String>>,
     ) -> Result<Aggregated, Failure<Querying>> {
         let reached = wait_for_receipts(&self.0, request).await?;
         let most = FOODS.most_frequent(&self.0, limit.0, reached).await?;

@@ -12,6 +12,12 @@ use std::time::Duration;
 pub const RECEIPT: &str = "Refold-Receipt";
 /// The header that says how far the views had come.
 pub const POSITION: &str = "Refold-Position";
+/// The header that makes a repeat of a command known.
+pub const KEY: &str = "Idempotency-Key";
+/// The header that says which version a change is made to.
+pub const IF_MATCH: &str = "If-Match";
+/// The header that says how long a query waits.
+pub const PREFER: &str = "Prefer";
 /// How many receipts a query may bring.
 const RECEIPTS_MAX: usize = 1_024;
 /// How many versions If-Match may list.
@@ -26,13 +32,12 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 /// # Errors
 /// Where it is given twice, empty, too long or not printable ASCII: ignoring it would count a repeat twice.
 pub fn idempotency_key(request: &Request) -> Result<Option<String>, Problem> {
-    const NAME: &str = "Idempotency-Key";
-    let Some(key) = single(request, NAME)? else {
+    let Some(key) = single(request, KEY)? else {
         return Ok(None);
     };
     match Key::read(key) {
         Some(Key) => Ok(Some(key.to_owned())),
-        None => Err(Problem::parameter(NAME, format!("must be {}", Key::EXPECTED))),
+        None => Err(Problem::parameter(KEY, format!("must be {}", Key::EXPECTED))),
     }
 }
 
@@ -41,8 +46,7 @@ pub fn idempotency_key(request: &Request) -> Result<Option<String>, Problem> {
 /// # Errors
 /// 428 where it is missing, 400 where it cannot be read. A tag that is not ours matches nothing.
 pub fn if_match(request: &Request) -> Result<Expected, Problem> {
-    const NAME: &str = "If-Match";
-    let text = single(request, NAME)?.ok_or_else(Problem::precondition_required)?.trim();
+    let text = single(request, IF_MATCH)?.ok_or_else(Problem::precondition_required)?.trim();
     if text == "*" {
         return Ok(Expected::Any);
     }
@@ -55,7 +59,7 @@ pub fn if_match(request: &Request) -> Result<Expected, Problem> {
             && quoted.matches('"').count() == 2
     };
     if tags.len() > VERSIONS_MAX || !tags.iter().all(is_tag) {
-        return Err(Problem::parameter(NAME, "must be * or ETags in quotes, such as \"3\""));
+        return Err(Problem::parameter(IF_MATCH, "must be * or ETags in quotes, such as \"3\""));
     }
     // Weak tags never match here (RFC 9110, 13.1.1), nor do tags that no answer ever carried.
     Ok(Expected::OneOf(tags.into_iter().filter_map(version).collect()))
@@ -141,7 +145,7 @@ pub fn receipts(request: &Request, partitions: u32) -> Result<Vec<Receipt>, Prob
 
 /// How long a query may wait: `Prefer: wait=SECONDS` (RFC 7240). A preference that cannot be met is ignored.
 pub fn wait(request: &Request) -> Duration {
-    let preferences = request.headers().get_all("Prefer").iter().filter_map(|value| value.to_str().ok());
+    let preferences = request.headers().get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
     let seconds = preferences.flat_map(|text| text.split(',')).find_map(|part| {
         let (name, value) = part.split_once('=')?;
         name.trim()

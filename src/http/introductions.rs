@@ -8,13 +8,12 @@ use super::link::Link;
 use super::problem::Problem;
 use super::reading::{PAGE_MAX, page, wait_for_receipts};
 use super::recording::{Call, data};
-use super::typed::{Key, Typed};
 use crate::commands::{CommandError, Recorded, Streams};
 use crate::service::Service;
 use anyhow::Context;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use poem::Request;
-use poem_openapi::param::{Header, Path, Query as Parameter};
+use poem_openapi::param::{Path, Query as Parameter};
 use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
@@ -188,9 +187,6 @@ impl Introductions {
         &self,
         request: &Request,
         Body(introduction): Body<introductions::Introduction>,
-        /// Makes a repeat answer what the first request did
-        #[oai(name = "Idempotency-Key")]
-        _key: Header<Option<Typed<Key>>>,
     ) -> Result<Made, Failure<Commanding>> {
         let call = Call::of(request, "POST /introductions")?;
         let id = call.new_id().to_string();
@@ -210,12 +206,6 @@ impl Introductions {
         limit: Parameter<Option<u32>>,
         /// Where to go on: `next` of the last page
         cursor: Parameter<Option<String>>,
-        /// Waits until the commands of these receipts can be seen
-        #[oai(name = "Refold-Receipt")]
-        _receipts: Header<Option<String>>,
-        /// How long to wait for them: `wait=SECONDS`, 2 unless said, at most 30
-        #[oai(name = "Prefer")]
-        _prefer: Header<Option<String>>,
     ) -> Result<Listed, Failure<Querying>> {
         let reached = wait_for_receipts(&self.0, request).await?;
         let found =
@@ -232,12 +222,6 @@ impl Introductions {
         request: &Request,
         /// Its id
         id: Path<String>,
-        /// Waits until the commands of these receipts can be seen
-        #[oai(name = "Refold-Receipt")]
-        _receipts: Header<Option<String>>,
-        /// How long to wait for them: `wait=SECONDS`, 2 unless said, at most 30
-        #[oai(name = "Prefer")]
-        _prefer: Header<Option<String>>,
     ) -> Result<Found, Failure<Finding>> {
         let reached = wait_for_receipts(&self.0, request).await?;
         let first = self.present(&id.0, &reached).await?;
@@ -262,12 +246,6 @@ impl Introductions {
         id: Path<String>,
         /// Where to go on, from the `Link` of the last page
         cursor: Parameter<Option<String>>,
-        /// Waits until the commands of these receipts can be seen
-        #[oai(name = "Refold-Receipt")]
-        _receipts: Header<Option<String>>,
-        /// How long to wait for them: `wait=SECONDS`, 2 unless said, at most 30
-        #[oai(name = "Prefer")]
-        _prefer: Header<Option<String>>,
     ) -> Result<History, Failure<Reading>> {
         let reached = wait_for_receipts(&self.0, request).await?;
         let is_first = cursor.0.is_none();
@@ -286,6 +264,8 @@ impl Introductions {
     }
 
     /// Replace an introduction's text
+    ///
+    /// An `Idempotency-Key` is remembered beside the introduction's id.
     #[oai(path = "/introductions/:id", method = "put")]
     async fn revise(
         &self,
@@ -293,15 +273,9 @@ impl Introductions {
         /// Its id
         id: Path<String>,
         Body(introduction): Body<introductions::Introduction>,
-        /// The ETag of the version that you know
-        #[oai(name = "If-Match")]
-        _if_match: Header<Option<String>>,
-        /// Makes a repeat answer what the first request did. It is remembered beside the introduction's id
-        #[oai(name = "Idempotency-Key")]
-        _key: Header<Option<Typed<Key>>>,
     ) -> Result<Revised, Failure<Changing>> {
-        let expected = if_match(request)?;
         let call = Call::of(request, format!("PUT /introductions/{}", id.0))?;
+        let expected = if_match(request)?;
         let recorded = self.execute(call, &id.0, &Command::Revise(expected, introduction)).await?;
         let introduced: Introduced = data(&recorded)?;
         let etag = etag(introduced.version);
@@ -309,21 +283,17 @@ impl Introductions {
     }
 
     /// Withdraw an introduction
+    ///
+    /// An `Idempotency-Key` is remembered beside the introduction's id.
     #[oai(path = "/introductions/:id", method = "delete")]
     async fn withdraw(
         &self,
         request: &Request,
         /// Its id
         id: Path<String>,
-        /// The ETag of the version that you know
-        #[oai(name = "If-Match")]
-        _if_match: Header<Option<String>>,
-        /// Makes a repeat answer what the first request did. It is remembered beside the introduction's id
-        #[oai(name = "Idempotency-Key")]
-        _key: Header<Option<Typed<Key>>>,
     ) -> Result<Withdrawn, Failure<Ending>> {
-        let expected = if_match(request)?;
         let call = Call::of(request, format!("DELETE /introductions/{}", id.0))?;
+        let expected = if_match(request)?;
         let recorded = self.execute(call, &id.0, &Command::Withdraw(expected)).await?;
         Ok(Withdrawn::Done(recorded.receipt.to_string()))
     }

@@ -6,11 +6,9 @@ use super::failure::{Commanding, Failure, Querying};
 use super::ndjson::{Created, Sent};
 use super::reading::{page, wait_for_receipts};
 use super::recording::{Fact, record_facts};
-use super::typed::{Key, Typed};
 use crate::service::Service;
 use anyhow::Context;
 use poem::Request;
-use poem_openapi::param::Header;
 use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
@@ -119,9 +117,6 @@ impl Pictures {
         &self,
         request: &Request,
         sent: Sent<pictures::Picture>,
-        /// Makes a repeat answer what the first request did
-        #[oai(name = "Idempotency-Key")]
-        _key: Header<Option<Typed<Key>>>,
     ) -> Result<Registered, Failure<Commanding>> {
         let shown = |Fact { id, data: pictures::Picture { picture_id, weight } }| RegisteredPicture {
             id,
@@ -135,16 +130,7 @@ impl Pictures {
 
     /// What all registered pictures weigh
     #[oai(path = "/pictures/stats", method = "get")]
-    async fn stats(
-        &self,
-        request: &Request,
-        /// Waits until the commands of these receipts can be seen
-        #[oai(name = "Refold-Receipt")]
-        _receipts: Header<Option<String>>,
-        /// How long to wait for them: `wait=SECONDS`, 2 unless said, at most 30
-        #[oai(name = "Prefer")]
-        _prefer: Header<Option<String>>,
-    ) -> Result<Weighed, Failure<Querying>> {
+    async fn stats(&self, request: &Request) -> Result<Weighed, Failure<Querying>> {
         let reached = wait_for_receipts(&self.0, request).await?;
         let page = self.0.page("picture_weights", &page(Query::default(), None, None), &reached).await?;
         let weights = page.data.into_iter().next().map(serde_json::from_value).transpose();

@@ -8,7 +8,7 @@ use super::ndjson::Sent;
 use super::problem::Problem;
 use super::reading::{page, wait_for_receipts};
 use super::recording::{Call, data};
-use super::typed::{Key, Typed};
+use super::typed::Typed;
 use crate::commands::Origin;
 use crate::service::Service;
 use anyhow::Context;
@@ -16,7 +16,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use poem::Request;
-use poem_openapi::param::{Header, Path, Query as Parameter};
+use poem_openapi::param::{Path, Query as Parameter};
 use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
@@ -133,15 +133,14 @@ impl Purchases {
     ///
     /// A purchase id is recorded once: the same purchase again is answered 200, another with its id 409. Many are answered
     /// 200, whatever becomes of them: `answers` has for each line what it would be answered alone.
+    ///
+    /// An `Idempotency-Key` is remembered beside the `purchase_id`: under the same key, a purchase with another id is
+    /// recorded as one of its own.
     #[oai(path = "/purchases", method = "post")]
     async fn record(
         &self,
         request: &Request,
         sent: Sent<purchases::Purchase>,
-        /// Makes a repeat answer what the first request did. It is remembered beside the `purchase_id`: under the same
-        /// key, a purchase with another id is recorded as one of its own
-        #[oai(name = "Idempotency-Key")]
-        _key: Header<Option<Typed<Key>>>,
     ) -> Result<Bought, Failure<Commanding>> {
         let call = Call::of(request, "POST /purchases")?;
         let purchase = match sent {
@@ -163,7 +162,6 @@ impl Purchases {
 
     /// The purchases of a shop on a day
     #[oai(path = "/purchases/:shop_id", method = "get")]
-    #[expect(clippy::too_many_arguments, reason = "each is a parameter of the request")]
     async fn of_shop(
         &self,
         request: &Request,
@@ -176,12 +174,6 @@ impl Purchases {
         limit: Parameter<Option<u32>>,
         /// Where to go on, from the `Link` of the last page
         cursor: Parameter<Option<String>>,
-        /// Waits until the commands of these receipts can be seen
-        #[oai(name = "Refold-Receipt")]
-        _receipts: Header<Option<String>>,
-        /// How long to wait for them: `wait=SECONDS`, 2 unless said, at most 30
-        #[oai(name = "Prefer")]
-        _prefer: Header<Option<String>>,
     ) -> Result<OfShop, Failure<Querying>> {
         let reached = wait_for_receipts(&self.0, request).await?;
         let today = || Timestamp::now().to_zoned(TimeZone::UTC).date();

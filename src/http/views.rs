@@ -9,7 +9,7 @@ use crate::service::Service;
 use futures::future::join_all;
 use jiff::Timestamp;
 use poem::Request;
-use poem_openapi::param::{Header, Path, Query as Parameter};
+use poem_openapi::param::{Path, Query as Parameter};
 use poem_openapi::payload::Json;
 use poem_openapi::registry::MetaSchema;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
@@ -150,16 +150,7 @@ enum Projections {
 impl Views {
     /// All views
     #[oai(path = "/views", method = "get")]
-    async fn list(
-        &self,
-        request: &Request,
-        /// Waits until the commands of these receipts can be seen
-        #[oai(name = "Refold-Receipt")]
-        _receipts: Header<Option<String>>,
-        /// How long to wait for them: `wait=SECONDS`, 2 unless said, at most 30
-        #[oai(name = "Prefer")]
-        _prefer: Header<Option<String>>,
-    ) -> Result<AllViews, Failure<Querying>> {
+    async fn list(&self, request: &Request) -> Result<AllViews, Failure<Querying>> {
         let position = self.position_after(request).await?;
         let listed = self.0.projections.iter().map(|projection| self.listed(projection));
         Ok(AllViews::List(Json(listed.collect()), position))
@@ -187,12 +178,6 @@ impl Views {
         until: Parameter<Option<Typed<Timestamp>>>,
         /// What to put into the gaps of a series, from `from` or the first step to `until` or the last
         fill: Parameter<Option<Typed<Zero>>>,
-        /// Waits until the commands of these receipts can be seen
-        #[oai(name = "Refold-Receipt")]
-        _receipts: Header<Option<String>>,
-        /// How long to wait for them: `wait=SECONDS`, 2 unless said, at most 30
-        #[oai(name = "Prefer")]
-        _prefer: Header<Option<String>>,
     ) -> Result<View, Failure<Reading>> {
         let projection = projection(&self.0, &name.0)?;
         let reached = wait_for_receipts(&self.0, request).await?;
@@ -211,16 +196,7 @@ impl Views {
 
     /// How the projections are doing
     #[oai(path = "/projections", method = "get")]
-    async fn projections(
-        &self,
-        request: &Request,
-        /// Waits until the commands of these receipts can be seen
-        #[oai(name = "Refold-Receipt")]
-        _receipts: Header<Option<String>>,
-        /// How long to wait for them: `wait=SECONDS`, 2 unless said, at most 30
-        #[oai(name = "Prefer")]
-        _prefer: Header<Option<String>>,
-    ) -> Result<Projections, Failure<Querying>> {
+    async fn projections(&self, request: &Request) -> Result<Projections, Failure<Querying>> {
         let position = self.position_after(request).await?;
         Ok(Projections::List(Json(self.standings().await), position))
     }
