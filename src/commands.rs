@@ -6,8 +6,11 @@
 
 pub mod chunks;
 pub mod latest;
+mod outcome;
 
-use crate::writer::{WriteError, Writer};
+pub use outcome::{CommandError, Origin, Recorded, RecordedEvent};
+
+use crate::writer::Writer;
 use anyhow::{Context, anyhow};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -22,8 +25,6 @@ use refold_projections::progress::{Condition, Progress};
 use refold_projections::state::{StreamEntry, Verdict};
 use refold_projections::store::damage::Damaged;
 use refold_projections::store::{Space, Store, Wanted};
-use serde_json::value::RawValue;
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,78 +73,6 @@ pub struct Streams {
     entries: BTreeMap<String, StreamEntry>,
     /// Where the store stood, if it was asked.
     at: Option<Offset>,
-}
-
-/// A command that counts.
-#[derive(Debug)]
-pub struct Recorded {
-    /// Where it stands on the log.
-    pub receipt: Receipt,
-    /// Whether it was recorded now, or which repeat this was.
-    pub origin: Origin,
-    /// Where its commit stands: for repeats.
-    pub offset: Option<Offset>,
-    /// Its events.
-    pub events: Vec<RecordedEvent>,
-}
-
-/// Where a command that counts comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// It was recorded now.
-    New,
-    /// It had been recorded under the same idempotency key, and is answered as it was then.
-    RepeatedKey,
-    /// It had been recorded under another key or none; what it is about tells that it is the same.
-    RepeatedContent,
-}
-
-/// An event of a command that counts.
-#[derive(Debug)]
-pub struct RecordedEvent {
-    /// Its id.
-    pub id: EventId,
-    /// Its type.
-    pub kind: Cow<'static, str>,
-    /// What it is about.
-    pub key: Option<String>,
-    /// Its data as JSON.
-    pub data: Box<RawValue>,
-}
-
-/// Why a command does not count, or is not known to.
-#[derive(Debug, thiserror::Error)]
-pub enum CommandError {
-    /// It was answered no.
-    #[error("{}", .0.reason())]
-    Rejected(Rejection),
-    /// Another command was recorded under the same idempotency key.
-    #[error("another command was recorded under this Idempotency-Key")]
-    KeyReused,
-    /// It is larger than a commit may be.
-    #[error("{0}")]
-    TooLarge(WriteError),
-    /// Too many commands are waiting: it was not recorded.
-    #[error("{0}; this one was not recorded")]
-    Overloaded(WriteError),
-    /// It was not recorded and never will be.
-    #[error("{0}")]
-    NotRecorded(String),
-    /// It may be recorded, now or later.
-    #[error("{0}")]
-    OutcomeUnknown(String),
-    /// The store is too far behind to decide it: it was not recorded.
-    #[error("{0}; the command was not recorded")]
-    Behind(String),
-    /// Others were faster each time it was decided: it was not recorded.
-    #[error("others changed the same thing each time this command was decided; it was not recorded")]
-    Contended,
-    /// The broker acknowledged it and then lost it.
-    #[error("the broker acknowledged the command {0} and then lost it")]
-    Lost(Receipt),
-    /// Something is broken.
-    #[error("{0:#}")]
-    Failed(#[from] anyhow::Error),
 }
 
 /// What a look at the store comes to.
@@ -393,42 +322,6 @@ impl Commands {
     async fn first_from(&self, partition: u32, offset: Offset) -> anyhow::Result<(Offset, Bytes)> {
         let mut records = self.log.read(partition, offset).await?;
         Ok(records.next().await.context("the log ended the reading")??)
-    }
-}
-
-impl Recorded {
-    /// Whether it had been recorded before.
-    pub fn is_repeat(&self) -> bool {
-        self.origin != Origin::New
-    }
-
-    fn now(receipt: Receipt, events: Vec<NewEvent>) -> Self {
-        let event = |(index, NewEvent { kind, key, data })| RecordedEvent {
-            id: EventId { receipt, index },
-            kind: kind.into(),
-            key,
-            data,
-        };
-        let events = (0..).zip(events).map(event).collect();
-        Self { receipt, origin: Origin::New, offset: None, events }
-    }
-}
-
-impl CommandError {
-    /// Whether the command may be recorded, now or later.
-    pub fn may_be_recorded(&self) -> bool {
-        matches!(self, Self::OutcomeUnknown(_) | Self::Failed(_))
-    }
-}
-
-impl From<WriteError> for CommandError {
-    fn from(error: WriteError) -> Self {
-        match error {
-            WriteError::TooLarge(_) => Self::TooLarge(error),
-            WriteError::Full => Self::Overloaded(error),
-            WriteError::NotRecorded(reason) => Self::NotRecorded(reason),
-            WriteError::Unknown(reason) => Self::OutcomeUnknown(reason),
-        }
     }
 }
 
