@@ -1,9 +1,14 @@
 //! Answers so many requests at the same time and no more: one too many is told so at once.
+//!
+//! A request counts until its answer has gone out, for until then the answer is held in memory. What the clients of slow
+//! lines hold is bounded by this, and not by the number of connections.
 
 use super::problem::Problem;
-use poem::{Endpoint, IntoResponse, Middleware, Request, Response, Result};
+use bytes::Bytes;
+use hyper::body::Body as _;
+use poem::{Body, Endpoint, IntoResponse, Middleware, Request, Response, Result};
 use std::sync::Arc;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What is always answered: whoever asks whether the service is well must not be told that it is full.
 const ALWAYS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
@@ -40,11 +45,37 @@ impl<E: Endpoint> Endpoint for Admitted<E> {
         if ALWAYS.contains(&request.uri().path().trim_end_matches('/')) {
             return Ok(self.inner.call(request).await?.into_response());
         }
-        let Ok(_place) = self.places.try_acquire() else {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             let detail = "this one was not looked at; try again soon";
             return Ok(Problem::unavailable("overloaded", "Too many requests at the same time", detail)
                 .into_response());
         };
-        Ok(self.inner.call(request).await?.into_response())
+        let response = self.inner.call(request).await?.into_response();
+        until_taken(response, place).await
+    }
+}
+
+/// Gives the place back when the last byte of the answer has gone out, or its connection is closed. What has no end is
+/// a stream: it has a place of another kind and gives this one back at once.
+async fn until_taken(mut response: Response, place: OwnedSemaphorePermit) -> Result<Response> {
+    let (parts, body) = hyper::Response::from(response).into_parts();
+    let has_end = body.size_hint().exact().is_some();
+    response = hyper::Response::from_parts(parts, body).into();
+    if has_end {
+        let bytes = response.take_body().into_bytes().await?;
+        response.set_body(Body::from_bytes(Bytes::from_owner(Held { bytes, _place: place })));
+    }
+    Ok(response)
+}
+
+/// Bytes that are let go together with a place.
+struct Held {
+    bytes: Bytes,
+    _place: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }

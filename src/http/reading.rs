@@ -19,8 +19,8 @@ pub const PAGE_DEFAULT: u32 = 100;
 /// How many items a page has at most.
 pub const PAGE_MAX: u32 = 1_000;
 /// How many bytes of the store's are enough for a page. Each partition may read its share of them, and goes over it by
-/// at most one item, which is no larger than a body. So the answers under way hold `http.requests_max` times as much at
-/// most: 4 GiB with the defaults, if that many clients ask for the largest pages in the same moment.
+/// at most one item, which is no larger than a body. So the pages under way hold `http.requests_max` times as much at
+/// most, taken by their clients or not: 4 GiB with the defaults, if that many ask for the largest in the same moment.
 pub const PAGE_BYTES_MAX: usize = 4 << 20;
 
 /// Waits until everything that the client wrote can be seen, and says how far the store had come then.

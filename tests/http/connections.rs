@@ -1,8 +1,10 @@
 //! Connections: so many and no more, and none that a client can hold by sending slowly.
 
+use crate::client::Client;
 use crate::raw::{Raw, exchange, status};
 use crate::server::{Server, in_time};
 use std::time::{Duration, Instant};
+use tokio::time::interval;
 
 const PING: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
 const CONNECTIONS_MAX: usize = 4;
@@ -73,6 +75,39 @@ async fn who_does_not_take_an_answer_is_cut_off() {
     connection.send(MANY.repeat(MANY_TIMES)).await;
     // Its place is the only one: it is free when the connection is cut off.
     client.get("/healthz").insist().await.is(200);
+}
+
+/// The answers that slow clients have not taken are held in memory: no more of them than requests.
+#[tokio::test]
+async fn a_request_counts_until_its_answer_is_taken() {
+    let server = Server::new().with("HTTP__REQUESTS_MAX", "1").ready().await;
+    let client = server.client();
+    let mut connection = Raw::narrow(&client).await;
+    connection.send(MANY.repeat(MANY_TIMES)).await;
+    in_time("held up", until_held_up(&client)).await;
+
+    client.get("/aggregated").send().await.problem(503, "overloaded");
+    client.get("/readyz").send().await.is(200);
+
+    drop(connection);
+    client.get("/aggregated").insist().await.is(200);
+}
+
+/// Waits until nothing is answered any more but who asks here.
+pub(crate) async fn until_held_up(client: &Client) {
+    let mut ticks = interval(Duration::from_millis(200));
+    let mut before = None;
+    loop {
+        ticks.tick().await;
+        let metrics = client.get("/metrics").send().await.is(200).text;
+        let is_answered = |line: &&str| line.contains("method=\"GET\"") && line.contains("status=\"2xx\"");
+        let answered = metrics.lines().find(is_answered).and_then(|line| line.split(' ').next_back());
+        let answered: u64 = answered.unwrap().parse().unwrap();
+        if before.is_some_and(|before| answered == before + 1) {
+            return;
+        }
+        before = Some(answered);
+    }
 }
 
 /// A byte now and then is no reason to wait longer: the time is that of the whole body.

@@ -308,7 +308,8 @@ async fn streams_have_places_of_their_own() {
     let _other = Stream::open(&client.get("/views/food_counts/live")).await;
     let refused = client.get("/events/live").send().await;
     assert!(refused.problem(503, "overloaded").contains("http.streams_max"));
-    client.get("/aggregated").send().await.is(200);
+    // Whoever has read an answer may be faster than the service, which has yet to give its place back.
+    client.get("/aggregated").insist().await.is(200);
     until_open(&client, 2.0).await;
     drop(one);
     until_open(&client, 1.0).await;

@@ -1,15 +1,12 @@
 //! Stopping by SIGTERM: what is held is answered, nothing acknowledged is lost, and it ends well.
 
-use crate::client::Client;
-use crate::connections::{MANY, MANY_TIMES};
+use crate::connections::{MANY, MANY_TIMES, until_held_up};
 use crate::foods::{aggregated, newest, observe};
 use crate::raw::{Raw, status};
 use crate::server::{Server, in_time};
 use futures::future::join_all;
 use serde_json::json;
-use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::interval;
 
 const BODY: &str = r#"{"food": "pie"}"#;
 
@@ -110,23 +107,6 @@ async fn who_does_not_take_an_answer_does_not_hold_it_up() {
     in_time("held up", until_held_up(&client)).await;
 
     server.stop().await;
-}
-
-/// Waits until nothing is answered any more but who asks here.
-async fn until_held_up(client: &Client) {
-    let mut ticks = interval(Duration::from_millis(200));
-    let mut before = None;
-    loop {
-        ticks.tick().await;
-        let metrics = client.get("/metrics").send().await.is(200).text;
-        let is_answered = |line: &&str| line.contains("method=\"GET\"") && line.contains("status=\"2xx\"");
-        let answered = metrics.lines().find(is_answered).and_then(|line| line.split(' ').next_back());
-        let answered: u64 = answered.unwrap().parse().unwrap();
-        if before.is_some_and(|before| answered == before + 1) {
-            return;
-        }
-        before = Some(answered);
-    }
 }
 
 /// What it waits for will not come any more.
