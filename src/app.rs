@@ -4,7 +4,7 @@ use crate::http;
 use crate::http::connections::{Limits, serve};
 use crate::service::Service;
 use crate::settings::Settings;
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -53,6 +53,9 @@ impl App {
         let routes = http::routes(&service, settings.http);
         let served = serve(listener, routes, limits, signal).await;
         let stopped = service.stop(limits.stop).await;
-        served.and(stopped)
+        match (served, stopped) {
+            (Err(served), Err(stopped)) => Err(anyhow!("{served:#}; {stopped:#}")),
+            (served, stopped) => served.and(stopped),
+        }
     }
 }

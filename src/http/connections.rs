@@ -14,14 +14,15 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use poem::http::uri::Scheme;
+use poem::http::{Method, Uri};
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Endpoint, EndpointExt, Request};
 use std::convert::Infallible;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
@@ -34,7 +35,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const TOO_MANY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 
-/// How long a client may take nothing of its answer when the service stops.
+/// How long a client may take next to nothing of its answer when the service stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How many connections there may be, and how long clients may take, and the service when it stops.
@@ -44,7 +45,7 @@ pub struct Limits {
     pub connections_max: usize,
     /// From a connection's start, or its last answer, to the end of the next request's head.
     pub head: Duration,
-    /// Without anything of an answer being taken.
+    /// Without enough of an answer being taken; see [`PACE_BYTES`](super::patience::PACE_BYTES).
     pub answer: Duration,
     /// From the signal to stop to the last answer.
     pub stop: Duration,
@@ -84,7 +85,7 @@ impl Cut {
 /// Answers what comes in on `listener` until `signal` resolves; then takes no more and finishes what is held.
 ///
 /// # Errors
-/// Where some request was not answered when the time to stop was over.
+/// Where some request was not answered when the time to stop was over; the log names them.
 pub async fn serve(
     listener: TcpListener,
     endpoint: impl Endpoint + 'static,
@@ -96,6 +97,7 @@ pub async fn serve(
     let (stop, stopping) = watch::channel(());
     let stopping = Stopping(stopping);
     let mut places = Places::new(limits.connections_max);
+    let unanswered = Arc::new(AtomicUsize::new(0));
     let mut signal = pin!(signal);
     loop {
         tokio::select! {
@@ -105,16 +107,19 @@ pub async fn serve(
                     refuse(stream);
                     continue;
                 };
-                let endpoint = Arc::clone(&endpoint);
-                let connection = Connection { stream, local, remote, endpoint, limits, _place: place };
+                let (endpoint, unanswered) = (Arc::clone(&endpoint), Arc::clone(&unanswered));
+                let connection = Connection { stream, local, remote, endpoint, limits, unanswered, _place: place };
                 tokio::spawn(connection.run(stopping.clone()));
             }
         }
     }
     drop((listener, stopping));
     stop.send_replace(());
-    let finished = timeout(limits.stop, stop.closed()).await;
-    ensure!(finished.is_ok(), "some requests were still not answered after {:?}", limits.stop);
+    // Each connection ends by then; what a request has left behind may have to be told that it is over.
+    let ended = timeout(limits.stop + STOP_PATIENCE, stop.closed()).await;
+    let unanswered = unanswered.load(Ordering::Relaxed);
+    ensure!(unanswered == 0, "requests still not answered after {:?}: {unanswered}", limits.stop);
+    ensure!(ended.is_ok(), "something still used a connection that was closed {STOP_PATIENCE:?} ago");
     Ok(())
 }
 
@@ -171,18 +176,20 @@ struct Connection<E> {
     remote: SocketAddr,
     endpoint: Arc<E>,
     limits: Limits,
+    /// Counts those that are cut off when the time to stop is over.
+    unanswered: Arc<AtomicUsize>,
     _place: OwnedSemaphorePermit,
 }
 
 impl<E: Endpoint<Output = poem::Response> + 'static> Connection<E> {
     /// Answers its requests; once `stopping` changes only those that it has begun to read.
     async fn run(self, stopping: Stopping) {
-        let Self { stream, local, remote, endpoint, limits, _place } = self;
-        let (local, remote) = (LocalAddr(local.into()), RemoteAddr(remote.into()));
-        let had_request = AtomicBool::new(false);
+        let Self { stream, local, remote: address, endpoint, limits, unanswered, _place } = self;
+        let (local, remote) = (LocalAddr(local.into()), RemoteAddr(address.into()));
+        let asked = Asked::default();
         let cut = Cut::default();
         let service = service_fn(|request: hyper::Request<Incoming>| {
-            had_request.store(true, Ordering::Relaxed);
+            asked.note(request.method(), request.uri());
             let endpoint = Arc::clone(&endpoint);
             let mut request = Request::from((request, local.clone(), remote.clone(), Scheme::HTTP));
             request.set_data(stopping.clone());
@@ -202,11 +209,34 @@ impl<E: Endpoint<Output = poem::Response> + 'static> Connection<E> {
         }
         connection.as_mut().graceful_shutdown();
         // Before its first request hyper does not count a connection as idle, and would wait for one.
-        if had_request.load(Ordering::Relaxed) {
-            tokio::select! {
-                _ = connection => {}
-                () = cut.0.notified() => {}
+        let Some(last) = asked.last() else {
+            return;
+        };
+        tokio::select! {
+            ended = connection => if let Err(error) = ended.map_err(anyhow::Error::from) {
+                tracing::info!(remote = %address, "{last} was not finished: {error:#}");
+            },
+            () = cut.0.notified() => {}
+            () = sleep(limits.stop) => {
+                unanswered.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(remote = %address, "{last} was not answered in time: its connection is cut off");
             }
         }
+    }
+}
+
+/// The request that came last on a connection: the only one that may be under way.
+#[derive(Default)]
+struct Asked(Mutex<Option<(Method, Uri)>>);
+
+impl Asked {
+    fn note(&self, method: &Method, uri: &Uri) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((method.clone(), uri.clone()));
+    }
+
+    /// As it is told: without its query, in which there may be what is nobody's business.
+    fn last(&self) -> Option<String> {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().map(|(method, uri)| format!("{method} {}", uri.path()))
     }
 }

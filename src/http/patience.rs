@@ -1,5 +1,5 @@
 //! A connection's stream that gives up on a client which does not take its answer: it would hold the answer, a place
-//! among the connections, and the service when it stops.
+//! among the connections, and the service when it stops. A few bytes now and then are not taking it.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
@@ -8,19 +8,25 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// A stream whose other end must take something now and then.
+/// How much must be taken in the time that a client is given, unless it takes all there is. So a client cannot make its
+/// answer last: it may take as many times that time as the answer has so many bytes.
+pub const PACE_BYTES: usize = 16 << 10;
+
+/// A stream whose other end must keep taking what is written.
 pub struct Patient<S, F> {
     stream: S,
     patience: Duration,
-    /// Since when nothing was taken, as the moment when that is too long.
+    /// Since when not enough was taken, as the moment when that is too long.
     end: Option<Pin<Box<Sleep>>>,
+    /// How many bytes were, since then.
+    taken: usize,
     hurry: Option<(Pin<Box<F>>, Duration)>,
 }
 
 impl<S, F> Patient<S, F> {
-    /// Gives up after `patience` without progress; once `hurry` has resolved, after a time that is shorter.
+    /// Gives up after `patience` in which less than [`PACE_BYTES`] were taken; once `hurry` has resolved, after a time that is shorter.
     pub fn new(stream: S, patience: Duration, (hurry, hurried): (F, Duration)) -> Self {
-        Self { stream, patience, end: None, hurry: Some((Box::pin(hurry), hurried)) }
+        Self { stream, patience, end: None, taken: 0, hurry: Some((Box::pin(hurry), hurried)) }
     }
 }
 
@@ -32,7 +38,6 @@ impl<S: Unpin, F: Future<Output = ()>> Patient<S, F> {
         write: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if let Poll::Ready(written) = write(Pin::new(&mut self.stream), cx) {
-            self.end = None;
             return Poll::Ready(written);
         }
         self.hurry_if_told(cx);
@@ -40,6 +45,14 @@ impl<S: Unpin, F: Future<Output = ()>> Patient<S, F> {
         let end = self.end.get_or_insert_with(|| Box::pin(sleep(patience)));
         ready!(end.as_mut().poll(cx));
         Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, "the client does not take its answer")))
+    }
+
+    /// Notes how much was taken, as far as anybody can tell here: the system has it.
+    fn took(&mut self, bytes: usize) {
+        self.taken = self.taken.saturating_add(bytes);
+        if self.taken >= PACE_BYTES {
+            (self.end, self.taken) = (None, 0);
+        }
     }
 
     fn hurry_if_told(&mut self, cx: &mut Context<'_>) {
@@ -66,11 +79,15 @@ impl<S: AsyncRead + Unpin, F> AsyncRead for Patient<S, F> {
 
 impl<S: AsyncWrite + Unpin, F: Future<Output = ()>> AsyncWrite for Patient<S, F> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.or_too_long(cx, |stream, cx| stream.poll_write(cx, bytes))
+        let written = ready!(self.or_too_long(cx, |stream, cx| stream.poll_write(cx, bytes)));
+        Poll::Ready(written.inspect(|taken| self.took(*taken)))
     }
 
+    /// Comes when all has been written that there was.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.or_too_long(cx, AsyncWrite::poll_flush)
+        let flushed = ready!(self.or_too_long(cx, AsyncWrite::poll_flush));
+        self.took(PACE_BYTES);
+        Poll::Ready(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -82,7 +99,8 @@ impl<S: AsyncWrite + Unpin, F: Future<Output = ()>> AsyncWrite for Patient<S, F>
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.or_too_long(cx, |stream, cx| stream.poll_write_vectored(cx, slices))
+        let written = ready!(self.or_too_long(cx, |stream, cx| stream.poll_write_vectored(cx, slices)));
+        Poll::Ready(written.inspect(|taken| self.took(*taken)))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -95,7 +113,7 @@ mod tests {
     use super::*;
     use std::future::{pending, ready};
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-    use tokio::time::timeout;
+    use tokio::time::{interval, timeout};
 
     const PATIENCE: Duration = Duration::from_secs(30);
     const HURRIED: Duration = Duration::from_secs(1);
@@ -103,7 +121,7 @@ mod tests {
     /// After which time of taking nothing a client is given up.
     async fn given_up<F: Future<Output = ()>>(mut stream: Patient<DuplexStream, F>) -> Duration {
         let began = Instant::now();
-        let error = stream.write_all(&[0; 9]).await.unwrap_err();
+        let error = stream.write_all(&[0; 999]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         began.elapsed()
     }
@@ -116,17 +134,48 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_takes_a_little_now_and_then_is_waited_for() {
+    async fn who_takes_enough_now_and_then_is_waited_for() {
+        const TIMES: usize = 100;
         let (stream, mut client) = duplex(8);
         let mut stream = Patient::new(stream, PATIENCE, (pending(), HURRIED));
         let slow = async {
-            for _ in 0..100 {
+            for _ in 0..TIMES {
                 tokio::time::advance(PATIENCE / 2).await;
-                client.read_u8().await.unwrap();
+                client.read_exact(&mut [0; PACE_BYTES]).await.unwrap();
             }
         };
-        let (written, ()) = tokio::join!(stream.write_all(&[0; 100]), slow);
+        let (written, ()) = tokio::join!(stream.write_all(&[0; TIMES * PACE_BYTES]), slow);
         written.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_a_little_now_and_then_is_given_up() {
+        let (stream, mut client) = duplex(8);
+        let slow = tokio::spawn(async move {
+            let mut ticks = interval(PATIENCE / 3);
+            loop {
+                ticks.tick().await;
+                client.read_u8().await.unwrap();
+            }
+        });
+        let after = given_up(Patient::new(stream, PATIENCE, (pending(), HURRIED))).await;
+        assert_eq!(after.as_secs(), 30);
+        slow.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_all_there_is_has_all_the_time_again() {
+        let (stream, mut client) = duplex(8);
+        let mut stream = Patient::new(stream, PATIENCE, (pending(), HURRIED));
+        for _ in 0..3 {
+            let slow = async {
+                tokio::time::advance(PATIENCE * 9 / 10).await;
+                client.read_exact(&mut [0; 12]).await.unwrap();
+            };
+            let (written, _) = tokio::join!(stream.write_all(&[0; 12]), slow);
+            written.unwrap();
+            stream.flush().await.unwrap();
+        }
     }
 
     #[tokio::test(start_paused = true)]

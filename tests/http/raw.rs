@@ -2,6 +2,7 @@
 
 use crate::client::Client;
 use crate::server::in_time;
+use std::convert::Infallible;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -62,6 +63,16 @@ impl Raw {
         };
         let length = in_time("answered", dripping).await;
         String::from_utf8_lossy(&answer[..length]).into_owned()
+    }
+
+    /// Reads a byte now and then, for ever.
+    pub(crate) async fn sip(&mut self, every: Duration) -> Infallible {
+        let mut ticks = interval(every);
+        loop {
+            ticks.tick().await;
+            // There may be none left.
+            drop(self.0.read_u8().await);
+        }
     }
 
     /// Reads until the service closes the connection.

@@ -6,6 +6,7 @@ use crate::raw::{Raw, status};
 use crate::server::{Server, in_time};
 use futures::future::join_all;
 use serde_json::json;
+use std::time::Duration;
 use tokio::sync::watch;
 
 const BODY: &str = r#"{"food": "pie"}"#;
@@ -107,6 +108,37 @@ async fn who_does_not_take_an_answer_does_not_hold_it_up() {
     in_time("held up", until_held_up(&client)).await;
 
     server.stop().await;
+}
+
+#[tokio::test]
+async fn who_takes_a_few_bytes_now_and_then_does_not_hold_it_up() {
+    let mut server = Server::new().with("HTTP__STOP_TIMEOUT_MS", "600000").ready().await;
+    let client = server.client();
+    let mut connection = Raw::narrow(&client).await;
+    connection.send(MANY.repeat(MANY_TIMES)).await;
+    in_time("held up", until_held_up(&client)).await;
+
+    server.terminate().await;
+    tokio::select! {
+        _ = server.line("GET /openapi.json was not finished") => {}
+        never = connection.sip(Duration::from_millis(50)) => match never {},
+    }
+    assert!(server.ended().await.success());
+}
+
+#[tokio::test]
+async fn what_was_not_finished_is_told() {
+    let mut server = Server::new().with("HTTP__STOP_TIMEOUT_MS", "100").ready().await;
+    let mut connection = Raw::connect(&server.client()).await;
+    let head = "POST /foods HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue";
+    connection.send(format!("{head}\r\nContent-Length: {}\r\n\r\n", BODY.len())).await;
+    connection.until("100 Continue\r\n\r\n").await;
+
+    server.terminate().await;
+    server.line("POST /foods was not answered in time").await;
+    server.line("requests still not answered after 100ms: 1").await;
+
+    assert_eq!((connection.rest().await.as_str(), server.ended().await.code()), ("", Some(1)));
 }
 
 /// What it waits for will not come any more.
