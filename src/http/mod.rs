@@ -33,6 +33,7 @@ pub mod problem;
 pub mod purchases;
 pub mod reading;
 pub mod recording;
+pub mod seldom;
 pub mod streams;
 pub mod templates;
 pub mod typed;

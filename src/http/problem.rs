@@ -1,5 +1,6 @@
 //! Every error answer: a problem (RFC 9457) with a stable type, a sentence for people, and what to do.
 
+use super::seldom::Seldom;
 use crate::commands::CommandError;
 use crate::commands::chunks::Incomplete;
 use poem::http::{StatusCode, header};
@@ -269,7 +270,10 @@ pub fn of_error(error: poem::Error) -> Response {
             Problem::new(status, "bad-request", "The request is wrong", error.to_string()).into_response()
         }
         _ => {
-            tracing::error!(%error, "a request failed");
+            static FAILED: Seldom = Seldom::new();
+            if let Some(untold) = FAILED.tell() {
+                tracing::error!(%error, untold, "a request failed");
+            }
             Problem::internal("the log of this service says more").into_response()
         }
     }
@@ -332,7 +336,10 @@ impl From<CommandError> for Problem {
             }
             CommandError::Lost(_) => Self::lost(detail),
             CommandError::Failed(error) => {
-                tracing::error!("a command failed: {error:#}");
+                static FAILED: Seldom = Seldom::new();
+                if let Some(untold) = FAILED.tell() {
+                    tracing::error!(untold, "a command failed: {error:#}");
+                }
                 Self::unavailable("store", "The command could not be decided", with_remedy(detail, &error))
             }
         }
@@ -373,7 +380,10 @@ impl From<QueryError> for Problem {
                 Self::unavailable("broken", "The view is broken", detail)
             }
             QueryError::Failed(error) => {
-                tracing::error!("a query failed: {error:#}");
+                static FAILED: Seldom = Seldom::new();
+                if let Some(untold) = FAILED.tell() {
+                    tracing::error!(untold, "a query failed: {error:#}");
+                }
                 Self::unavailable("store", "The store cannot be read", with_remedy(detail, &error))
             }
         }

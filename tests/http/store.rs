@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use serde_json::json;
 use std::fs;
 use std::path::Path;
+use std::time::Instant;
 
 /// Copies the files of a directory whose names start with `prefix`.
 fn copy(from: &Path, to: &Path, prefix: &str) {
@@ -207,6 +208,32 @@ async fn a_store_whose_values_are_damaged_is_told_with_the_remedy() {
     server.up().await;
     let found = client.get("/aggregated").send().await.is(200).json();
     assert_eq!(found, json!([{"food": "pie", "count": 30}]));
+}
+
+/// An operator must find the line, and what else happened.
+#[tokio::test]
+async fn queries_that_all_fail_are_not_told_each() {
+    const QUERIES: usize = 100;
+    let mut server = Server::start().await;
+    let client = server.client();
+    eat(&client, "pie", 30).await;
+    let store = Connection::open(server.data().join("store.v1.sqlite")).unwrap();
+    store.execute("UPDATE entries SET value = x'ff00'", []).unwrap();
+    drop(store);
+
+    let began = Instant::now();
+    for _ in 0..QUERIES {
+        client.get("/aggregated").send().await.problem(503, "store");
+    }
+    let seconds = began.elapsed().as_secs();
+
+    server.terminate().await;
+    server.line("stopping").await;
+    let said = server.said();
+    let told = u64::try_from(said.matches("ERROR").count()).unwrap();
+    // The query, and that the store is damaged; then again once in a while.
+    assert!((1..=2 + seconds / 10).contains(&told), "{told} in {seconds} s: {said}");
+    assert!(server.ended().await.success());
 }
 
 #[tokio::test]
