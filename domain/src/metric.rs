@@ -128,6 +128,9 @@ pub const HTTP_REQUEST_SECONDS: &str = "refold_http_request_duration_seconds";
 /// Queries that were answered as before, for nothing had changed since.
 pub const HTTP_ANSWERS_AGAIN: &str = "refold_http_answers_again_total";
 
+/// Requests that hold one of the places that there are, until their answers have gone out.
+pub const HTTP_REQUESTS_HELD: &str = "refold_http_requests_held";
+
 /// Streams (SSE) that are open.
 pub const HTTP_STREAMS: &str = "refold_http_streams";
 
@@ -251,6 +254,12 @@ pub const ALL: &[Metric] = &[
         kind: Kind::Counter,
         unit: Unit::Count,
         help: "queries that were answered as before, for nothing had changed since",
+    },
+    Metric {
+        name: HTTP_REQUESTS_HELD,
+        kind: Kind::Gauge,
+        unit: Unit::Count,
+        help: "requests whose answers have not gone out yet, of http.requests_max",
     },
     Metric { name: HTTP_STREAMS, kind: Kind::Gauge, unit: Unit::Count, help: "streams that are open" },
     Metric {

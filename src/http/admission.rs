@@ -6,7 +6,9 @@
 use super::problem::Problem;
 use bytes::Bytes;
 use hyper::body::Body as _;
+use metrics::{Gauge, gauge};
 use poem::{Body, Endpoint, IntoResponse, Middleware, Request, Response, Result};
+use refold_domain::metric;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -14,19 +16,40 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const ALWAYS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// A middleware that lets so many requests in.
-#[derive(Debug, Clone)]
-pub struct Admission(Arc<Semaphore>);
+#[derive(Clone)]
+pub struct Admission {
+    places: Arc<Semaphore>,
+    held: Gauge,
+}
 
 /// An endpoint behind an admission.
 pub struct Admitted<E> {
     inner: E,
-    places: Arc<Semaphore>,
+    admission: Admission,
+}
+
+/// A place that a request holds.
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    held: Gauge,
 }
 
 impl Admission {
     /// Lets `requests_max` requests in at the same time.
     pub fn new(requests_max: usize) -> Self {
-        Self(Arc::new(Semaphore::new(requests_max)))
+        Self { places: Arc::new(Semaphore::new(requests_max)), held: gauge!(metric::HTTP_REQUESTS_HELD) }
+    }
+
+    fn take(&self) -> Option<Place> {
+        let permit = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        self.held.increment(1);
+        Some(Place { _permit: permit, held: self.held.clone() })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.held.decrement(1);
     }
 }
 
@@ -34,7 +57,7 @@ impl<E: Endpoint> Middleware<E> for Admission {
     type Output = Admitted<E>;
 
     fn transform(&self, inner: E) -> Self::Output {
-        Admitted { inner, places: Arc::clone(&self.0) }
+        Admitted { inner, admission: self.clone() }
     }
 }
 
@@ -45,7 +68,7 @@ impl<E: Endpoint> Endpoint for Admitted<E> {
         if ALWAYS.contains(&request.uri().path().trim_end_matches('/')) {
             return Ok(self.inner.call(request).await?.into_response());
         }
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+        let Some(place) = self.admission.take() else {
             let detail = "this one was not looked at; try again soon";
             return Ok(Problem::unavailable("overloaded", "Too many requests at the same time", detail)
                 .into_response());
@@ -57,7 +80,7 @@ impl<E: Endpoint> Endpoint for Admitted<E> {
 
 /// Gives the place back when the last byte of the answer has gone out, or its connection is closed. What has no end is
 /// a stream: it has a place of another kind and gives this one back at once.
-async fn until_taken(mut response: Response, place: OwnedSemaphorePermit) -> Result<Response> {
+async fn until_taken(mut response: Response, place: Place) -> Result<Response> {
     let (parts, body) = hyper::Response::from(response).into_parts();
     let has_end = body.size_hint().exact().is_some();
     response = hyper::Response::from_parts(parts, body).into();
@@ -71,7 +94,7 @@ async fn until_taken(mut response: Response, place: OwnedSemaphorePermit) -> Res
 /// Bytes that are let go together with a place.
 struct Held {
     bytes: Bytes,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl AsRef<[u8]> for Held {

@@ -4,7 +4,7 @@ use crate::client::{Answer, Call, Client};
 use crate::data;
 use crate::foods::{newest, observe, send_all};
 use crate::introductions::saying;
-use crate::operations::total;
+use crate::operations::{total, until_total};
 use crate::purchases::purchase;
 use crate::raw::Raw;
 use crate::server::{Server, in_time};
@@ -255,16 +255,6 @@ async fn asks_and_does_not_read(client: &Client, path: &str) -> Raw {
     deaf
 }
 
-/// Waits until so many streams are open.
-async fn until_open(client: &Client, wanted: f64) {
-    let open = async {
-        while total(&client.get("/metrics").send().await.text, "refold_http_streams") != wanted {
-            tokio::task::yield_now().await;
-        }
-    };
-    in_time("as many streams open", open).await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_does_not_read_is_dropped_and_commands_go_on() {
     let server = Server::new().with("HTTP__STREAM_TIMEOUT_MS", "500").ready().await;
@@ -287,7 +277,7 @@ async fn a_client_that_does_not_read_is_dropped_and_commands_go_on() {
         assert!(recorded < 5_000, "nobody was dropped");
     }
     in_time("read", read.clone().wait_for(|count| *count == recorded)).await.unwrap();
-    until_open(&client, 1.0).await;
+    until_total(&client, "refold_http_streams", 1.0).await;
     let metrics = client.get("/metrics").send().await.text;
     assert_eq!(total(&metrics, "refold_http_streams_dropped_total"), 1.0);
     reading.abort();
@@ -310,9 +300,9 @@ async fn streams_have_places_of_their_own() {
     assert!(refused.problem(503, "overloaded").contains("http.streams_max"));
     // Whoever has read an answer may be faster than the service, which has yet to give its place back.
     client.get("/aggregated").insist().await.is(200);
-    until_open(&client, 2.0).await;
+    until_total(&client, "refold_http_streams", 2.0).await;
     drop(one);
-    until_open(&client, 1.0).await;
+    until_total(&client, "refold_http_streams", 1.0).await;
     Stream::open(&client.get("/events/live")).await;
 }
 

@@ -1,7 +1,8 @@
 //! What operators rely on: health, readiness, metrics, the API's document and its page.
 
+use crate::client::Client;
 use crate::foods::observe;
-use crate::server::Server;
+use crate::server::{Server, in_time};
 use refold_domain::metric;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -10,6 +11,16 @@ use std::collections::BTreeSet;
 pub(crate) fn total(metrics: &str, name: &str) -> f64 {
     let samples = metrics.lines().filter_map(sample).filter(|(found, _)| *found == name);
     samples.map(|(_, value)| value).sum()
+}
+
+/// Waits until the samples of a metric come to so much.
+pub(crate) async fn until_total(client: &Client, name: &str, wanted: f64) {
+    let reached = async {
+        while total(&client.get("/metrics").send().await.text, name) != wanted {
+            tokio::task::yield_now().await;
+        }
+    };
+    in_time(name, reached).await;
 }
 
 /// The name and value of a line that is a sample.
