@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 typed wrongly.
 
 pub mod check;
+pub mod remote;
 pub mod report;
 pub mod serve;
 pub mod store;

@@ -2,19 +2,18 @@
 
 mod messages;
 
+use super::remote::{Remote, told};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use futures::StreamExt;
 use messages::{Message, Messages};
-use reqwest::header::{ACCEPT, AUTHORIZATION};
+use reqwest::header::ACCEPT;
 use reqwest::{Client, Response, StatusCode, Url};
 use serde_json::Value;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How long to wait for a connection.
-const CONNECT_WAIT: Duration = Duration::from_secs(5);
 /// How long a stream may say nothing before it counts as dead; the service says something sooner.
 const SILENCE_MAX: Duration = Duration::from_secs(320);
 /// How long to wait before a connection is made again, at first.
@@ -33,9 +32,9 @@ pub const EXAMPLES: &str = "Examples:
 /// What to print, and from where.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Options {
-    /// Where the service is
-    #[arg(long, default_value = "http://127.0.0.1:8080")]
-    pub url: Url,
+    /// The service.
+    #[command(flatten)]
+    pub remote: Remote,
     /// Print each event as one JSON object (CloudEvents 1.0) on a line
     #[arg(long)]
     pub json: bool,
@@ -45,9 +44,6 @@ pub struct Options {
     /// Begin here: start, now, or a Refold-Position as every answer of the service carries it
     #[arg(long, default_value = "now", value_name = "PLACE")]
     pub from: String,
-    /// Send this as a bearer token; a service that asks nobody who they are ignores it
-    #[arg(long)]
-    pub token: Option<String>,
 }
 
 /// How following ended.
@@ -78,14 +74,12 @@ struct Following<'o> {
 
 impl<'o> Following<'o> {
     fn new(options: &'o Options) -> Result<Self> {
-        let mut url = options.url.clone();
-        let base = url.path().trim_end_matches('/').to_owned();
-        url.set_path(&format!("{base}/events/live"));
+        let mut url = options.remote.at("/events/live");
         url.query_pairs_mut().append_pair("from", &options.from);
         if !options.types.is_empty() {
             url.query_pairs_mut().append_pair("type", &options.types.join(","));
         }
-        let client = Client::builder().connect_timeout(CONNECT_WAIT).read_timeout(SILENCE_MAX).build()?;
+        let client = options.remote.client()?.read_timeout(SILENCE_MAX).build()?;
         Ok(Self { options, client, url, last: None, wait: AGAIN_WAIT_MIN })
     }
 
@@ -110,11 +104,8 @@ impl<'o> Following<'o> {
         if let Some(last) = &self.last {
             request = request.header("Last-Event-ID", last);
         }
-        if let Some(token) = &self.options.token {
-            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
-        }
         let response = request.send().await;
-        let response = response.with_context(|| format!("cannot reach {}", self.options.url))?;
+        let response = response.with_context(|| self.options.remote.unreachable())?;
         match response.status() {
             StatusCode::OK => Ok(response),
             StatusCode::SERVICE_UNAVAILABLE => bail!(told(response).await),
@@ -163,16 +154,6 @@ impl<'o> Following<'o> {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Refusal(String);
-
-/// What a service says is wrong.
-async fn told(response: Response) -> String {
-    let (status, body) = (response.status(), response.text().await.unwrap_or_default());
-    let problem: Value = serde_json::from_str(&body).unwrap_or_default();
-    match (problem["title"].as_str(), problem["detail"].as_str()) {
-        (Some(title), Some(detail)) => format!("the service answers {status}: {title}: {detail}"),
-        _ => format!("the service answers {status}"),
-    }
-}
 
 /// Whether somebody still reads the output.
 fn written(text: &str) -> Result<bool> {

@@ -1,0 +1,86 @@
+//! A running service, as the commands that talk to one see it: where it is, who asks, and what it says is wrong.
+
+use anyhow::{Context, Result};
+use clap::Args;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::{Client, ClientBuilder, Response, Url};
+use serde_json::Value;
+use std::time::Duration;
+
+/// How long to wait for a connection.
+const CONNECT_WAIT: Duration = Duration::from_secs(5);
+
+/// Where a service is, and who asks it.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Remote {
+    /// Where the service is
+    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    pub url: Url,
+    /// Send this as a bearer token; a service that asks nobody who they are ignores it
+    #[arg(long)]
+    pub token: Option<String>,
+}
+
+impl Remote {
+    /// What stands at this path of the service.
+    pub(super) fn at(&self, path: &str) -> Url {
+        let mut url = self.url.clone();
+        let base = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&format!("{base}{path}"));
+        url
+    }
+
+    /// A client that waits a bounded time for a connection, and says who asks.
+    ///
+    /// # Errors
+    /// Where the token is none that a header can carry.
+    pub(super) fn client(&self) -> Result<ClientBuilder> {
+        let mut headers = HeaderMap::new();
+        if let Some(token) = &self.token {
+            let bearer = HeaderValue::try_from(format!("Bearer {token}"));
+            let mut bearer = bearer.context("--token has characters that no header can carry")?;
+            bearer.set_sensitive(true);
+            headers.insert(AUTHORIZATION, bearer);
+        }
+        Ok(Client::builder().connect_timeout(CONNECT_WAIT).default_headers(headers))
+    }
+
+    /// What to say where it does not answer.
+    pub(super) fn unreachable(&self) -> String {
+        format!("cannot reach {}", self.url)
+    }
+}
+
+/// What a service says is wrong.
+pub(super) async fn told(response: Response) -> String {
+    let (status, body) = (response.status(), response.text().await.unwrap_or_default());
+    let problem: Value = serde_json::from_str(&body).unwrap_or_default();
+    match (problem["title"].as_str(), problem["detail"].as_str()) {
+        (Some(title), Some(detail)) => format!("the service answers {status}: {title}: {detail}"),
+        _ => format!("the service answers {status}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_may_stand_below_a_path() {
+        for (url, stands) in [
+            ("http://h", "http://h/foods"),
+            ("http://h/", "http://h/foods"),
+            ("http://h/refold/", "http://h/refold/foods"),
+        ] {
+            let remote = Remote { url: url.parse().unwrap(), token: None };
+            assert_eq!(remote.at("/foods").as_str(), stands);
+        }
+    }
+
+    #[test]
+    fn a_token_must_fit_into_a_header() {
+        let remote = |token: &str| Remote { url: "http://h".parse().unwrap(), token: Some(token.into()) };
+        assert!(remote("abc.def").client().is_ok());
+        assert!(remote("a\nb").client().unwrap_err().to_string().contains("--token"));
+    }
+}
