@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 typed wrongly.
 
 pub mod check;
+pub mod feed;
 pub mod remote;
 pub mod report;
 pub mod serve;
@@ -26,10 +27,19 @@ const EXAMPLES: &str = "Examples:
                                              a setting from the environment
   refold check                               is everything in order to serve?
   refold tail --type food.observed --json    print foods as they are recorded, one JSON object a line
+  refold feed --rate 20                      send it made-up commands of all five systems, 20 a second
   refold store empty --yes                   drop the read models; they are folded again from the log
 
 Without --config, settings come from the file that $REFOLD_CONFIG names, or else from the user's
 refold/config.toml and from ./refold.toml where they exist. config/default.toml explains every setting.";
+
+/// What stands below the help of `serve`.
+const SERVE_EXAMPLES: &str = "Examples:
+  refold serve
+  refold serve --config refold.toml
+  REFOLD__HTTP__LISTEN=127.0.0.1:9000 REFOLD__DATA_DIR=/var/lib/refold refold serve
+
+Every setting is explained in config/default.toml. The variable of one is REFOLD__ and its key, with __ for the dot.";
 
 /// What was typed.
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
@@ -60,12 +70,25 @@ pub struct Files {
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Serve commands and queries until stopped
+    ///
+    /// Serves the page at /, the API with its description at /docs, and everything that the API describes. Needs nothing
+    /// but a directory to write to; one process at a time has it. SIGTERM or Ctrl-C stops it: what is under way is
+    /// finished first. The log goes to standard error.
+    ///
+    /// Exit codes: 0 stopped and all finished, 1 it must not start (and why), or something was not finished, 2 typed
+    /// wrongly.
+    #[command(after_help = SERVE_EXAMPLES)]
     Serve {
         /// More settings files.
         #[command(flatten)]
         files: Files,
     },
     /// Look whether settings, log, store and definitions are in order; changes neither log nor store
+    ///
+    /// Each line of the report is something that was checked: in order, at risk (it works, and may do harm) or failed,
+    /// with what to do about it. Where the service runs, it has the data; then ask its /readyz.
+    ///
+    /// Exit codes: 0 nothing failed, 1 something did, 2 typed wrongly.
     Check {
         /// More settings files.
         #[command(flatten)]
@@ -83,7 +106,19 @@ pub enum Command {
     /// Exit codes: 0 the reader had enough, 1 the service cannot be reached at first or refuses, 2 typed wrongly.
     #[command(after_help = tail::EXAMPLES)]
     Tail(tail::Options),
+    /// Play the traffic of the five systems against a running service
+    ///
+    /// Sends introductions, foods, purchases, detections and pictures, made up or from a file, and prints how many of each
+    /// the service recorded and how fast it was. Each request has an Idempotency-Key; one whose outcome is not known (the
+    /// connection broke, the service was busy or restarted) is repeated under its key for up to 60 s and counts once. So
+    /// what is said to be accepted is what the views must have more than before. Ctrl-C ends it with the summary.
+    ///
+    /// Exit codes: 0 all that was to be sent is recorded, 1 something is not, or it ended before its end, 2 typed wrongly.
+    #[command(after_help = feed::EXAMPLES)]
+    Feed(Box<feed::Options>),
     /// Look after the store of read models
+    ///
+    /// It holds what was folded from the log, and nothing else: nothing in it is the only copy of anything.
     #[command(subcommand)]
     Store(StoreCommand),
 }
@@ -120,6 +155,7 @@ impl Cli {
             Command::Serve { files } => serve::run(settings(files)?),
             Command::Check { files, json } => check::run(settings(files), json),
             Command::Tail(options) => tail::run(&options),
+            Command::Feed(options) => feed::run(&options),
             Command::Store(StoreCommand::Empty { files, yes }) => store::empty(&settings(files)?, yes),
         }
     }

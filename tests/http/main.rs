@@ -14,6 +14,7 @@ mod data;
 mod definitions;
 mod detections;
 mod events;
+mod feed;
 mod foods;
 mod full_disk;
 mod introductions;
