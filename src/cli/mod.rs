@@ -4,6 +4,7 @@
 
 pub mod check;
 pub mod feed;
+pub mod generate;
 pub mod remote;
 pub mod report;
 pub mod serve;
@@ -13,6 +14,7 @@ pub mod tail;
 use crate::settings::Settings;
 use anyhow::{Error, Result};
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -121,6 +123,19 @@ pub enum Command {
     /// It holds what was folded from the log, and nothing else: nothing in it is the only copy of anything.
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Print what makes a shell complete refold's commands and options
+    #[command(after_help = generate::COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the man page
+    #[command(after_help = generate::MAN_EXAMPLES)]
+    Man {
+        /// Write the pages of all commands into this directory instead, which is made if missing
+        #[arg(long, value_name = "DIRECTORY")]
+        dir: Option<PathBuf>,
+    },
 }
 
 /// What to do with the store.
@@ -156,6 +171,8 @@ impl Cli {
             Command::Check { files, json } => check::run(settings(files), json),
             Command::Tail(options) => tail::run(&options),
             Command::Feed(options) => feed::run(&options),
+            Command::Completions { shell } => generate::completions(shell),
+            Command::Man { dir } => generate::man(dir.as_deref()),
             Command::Store(StoreCommand::Empty { files, yes }) => store::empty(&settings(files)?, yes),
         }
     }
@@ -202,6 +219,8 @@ mod tests {
         for (line, command) in [
             ("refold serve", Command::Serve { files: files(&[]) }),
             ("refold check", Command::Check { files: files(&[]), json: false }),
+            ("refold completions fish", Command::Completions { shell: Shell::Fish }),
+            ("refold man", Command::Man { dir: None }),
             ("refold check --json", Command::Check { files: files(&[]), json: true }),
             (
                 "refold store empty --yes",

@@ -89,3 +89,22 @@ async fn what_is_typed_wrongly_is_answered_with_the_nearest() {
     assert_eq!(status.code(), Some(2));
     assert!(said.contains("serve"), "{said}");
 }
+
+#[tokio::test]
+async fn shells_and_man_are_told_every_command() {
+    let server = Server::new();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let (status, said) = server.run(&["completions", shell]).await;
+        assert!(status.success() && said.contains("feed") && said.contains("rate"), "{shell}: {said}");
+    }
+    let (status, said) = server.run(&["man"]).await;
+    assert!(status.success() && said.starts_with(".ie") && said.contains("refold\\-feed(1)"), "{said}");
+    let dir = server.home().join("man/man1");
+    assert!(server.run(&["man", "--dir", dir.to_str().unwrap()]).await.0.success());
+    for page in ["refold.1", "refold-feed.1", "refold-store-empty.1"] {
+        assert!(fs::read_to_string(dir.join(page)).unwrap().contains(".TH"), "{page}");
+    }
+    let taken = server.home().join("man/man1/refold.1");
+    let (status, said) = server.run(&["man", "--dir", taken.to_str().unwrap()]).await;
+    assert!(status.code() == Some(1) && said.contains("cannot write the pages into"), "{said}");
+}
