@@ -5,51 +5,53 @@ script/soak builds what it needs and records the last lines that this prints.
 
 import argparse
 import json
+import re
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
-from bench import REQUEST_SECONDS_MAX, START_SECONDS_MAX, Server, free_address
+# What starts services is the bench's.
+sys.path.insert(0, str(Path(__file__).parent / "bench"))
+from server import REQUEST_SECONDS_MAX, refold
 
 SAMPLE_SECONDS = 1
+CONNECTIONS = 256
 # How much more memory the service may hold at the end than when it was warm: a leak grows with every command.
 GROWTH_MAX = 1.25
 # What the built-in views do not count.
 DEFINITIONS = {"all_introductions": "introduction.introduced", "all_purchases": "purchase.recorded"}
 
 
-def serving(options, home):
-    definitions = home / "definitions"
-    definitions.mkdir()
+def definitions(home):
+    directory = home / "definitions"
+    directory.mkdir()
     for name, event in DEFINITIONS.items():
-        (definitions / f"{name}.toml").write_text(f'name = "{name}"\non = "{event}"\ncount = {{}}\n')
-    address = free_address()
-    env = {"DATA_DIR": str(home / "data"), "HTTP__LISTEN": address, "PROJECTIONS__DIR": str(definitions), "TELEMETRY__LOG": "warn"}
-    env = {f"REFOLD__{key}": value for key, value in env.items()}
-    server = Server([options.refold, "serve"], address, home, env)
-    server.until("/readyz", START_SECONDS_MAX)
-    return server
+        (directory / f"{name}.toml").write_text(f'name = "{name}"\non = "{event}"\ncount = {{}}\n')
+    return str(directory)
 
 
-def mebibytes(server, what):
-    """VmRSS: what is resident now; VmHWM: the most that ever was."""
-    for line in Path(f"/proc/{server.process.pid}/status").read_text().splitlines():
-        if line.startswith(f"{what}:"):
-            return int(line.split()[1]) / 1024
-    raise SystemExit(f"the system does not tell {what}")
+def memory(server):
+    """How much memory is resident now, in MiB."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) / 1024
 
 
 def fed(options, server):
     """The summary, and how much memory the service held all the while."""
     command = [options.refold, "feed", "--url", f"http://{server.address}", "--rate", "max", "--for", f"{options.seconds}s", "--json"]
-    feed = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    held = [mebibytes(server, "VmRSS")]
-    while feed.poll() is None:
-        time.sleep(SAMPLE_SECONDS)
-        held.append(mebibytes(server, "VmRSS"))
-    return json.loads(feed.stdout.read()), held
+    command += ["--connections", str(CONNECTIONS)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as feed:
+        try:
+            held = [memory(server)]
+            while feed.poll() is None:
+                time.sleep(SAMPLE_SECONDS)
+                held.append(memory(server))
+            return json.loads(feed.stdout.read()), held
+        finally:
+            feed.kill()
 
 
 def counted(server, receipts):
@@ -79,15 +81,12 @@ def main():
     parser.add_argument("--refold", required=True, type=lambda path: str(Path(path).resolve()))
     parser.add_argument("--seconds", required=True, type=int, help="how long to feed")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="refold-feed-", dir="target") as home:
-        server = serving(options, Path(home).resolve())
-        try:
+    with tempfile.TemporaryDirectory(prefix="refold-feed-", dir="target") as directory:
+        home = Path(directory).resolve()
+        with refold(options, home, REFOLD__PROJECTIONS__DIR=definitions(home)) as server:
             summary, held = fed(options, server)
-            views = counted(server, summary["receipts"])
-            peak = mebibytes(server, "VmHWM")
-        finally:
-            server.stop()
-            print((Path(home) / "server.log").read_text(errors="replace"), end="")
+            views, peak = counted(server, summary["receipts"]), server.memory_peak()
+        print((home / "server.log").read_text(errors="replace"), end="")
     print(json.dumps(summary))
     accepted = {system: line["accepted"] for system, line in summary["systems"].items()}
     tenth = max(1, len(held) // 10)

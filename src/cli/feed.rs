@@ -30,7 +30,7 @@ use system::System;
 /// How many connections there may be.
 const CONNECTIONS_MAX: u16 = 1_000;
 /// How many connections there are unless told otherwise, when each request has one command.
-const CONNECTIONS: u16 = 32;
+const CONNECTIONS: u16 = 128;
 /// The same when it has many: half as many as the service takes at once unless it is told otherwise.
 const CONNECTIONS_WITH_LINES: u16 = 8;
 /// How many commands one request may have.
@@ -78,7 +78,7 @@ pub struct Options {
     /// End after such a time: 30s, 10m, 1h30m
     #[arg(long = "for", value_name = "TIME", value_parser = time)]
     pub time: Option<Duration>,
-    /// How many requests are under way at the same time [default: 32, with --lines 8]
+    /// How many requests are under way at the same time [default: 128, with --lines 8]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(CONNECTIONS_MAX)))]
     pub connections: Option<u16>,
     /// Send up to so many commands of a system in one request (NDJSON); introductions always go alone
