@@ -2,9 +2,10 @@
 //!
 //! An append goes into a bounded queue; one thread takes whatever waits there, for whichever partitions, and
 //! commits it in one transaction (`writer`), so that one fsync serves all. Readers take new records from
-//! memory (`tail`) and older ones from the file (`reader`).
+//! memory (`tail`) and older ones from the file (`reader`). A [`copy`] of it can be made meanwhile.
 
 mod check;
+pub mod copy;
 mod file;
 mod files;
 mod reader;
@@ -28,6 +29,9 @@ use tail::Tail;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
 use writer::{Job, Writer};
+
+/// What this broker is called.
+pub const NAME: &str = "embedded";
 
 /// The log's file within its directory.
 pub const FILE: &str = "log.sqlite";
@@ -88,7 +92,14 @@ impl EmbeddedLog {
     /// # Errors
     /// There is no such file, it is something else or of a newer format, or it cannot be read.
     pub fn look(dir: &Path, partitions: u32) -> anyhow::Result<Self> {
-        let path = dir.join(FILE);
+        Self::look_at(dir.join(FILE), partitions)
+    }
+
+    /// The same for a log in a file of any name.
+    ///
+    /// # Errors
+    /// As of [`Self::look`].
+    pub fn look_at(path: PathBuf, partitions: u32) -> anyhow::Result<Self> {
         let name = || format!("cannot read {}", path.display());
         let connection = file::open_to_look(&path).with_context(name)?;
         let spans = file::all_spans(&connection, partitions).with_context(name)?;

@@ -52,7 +52,7 @@ pub fn brokers() -> impl Iterator<Item = &'static str> + Clone {
 
 type Opener = fn(&Config) -> BoxFuture<'_, anyhow::Result<Arc<dyn EventLog>>>;
 
-const BROKERS: &[(&str, Opener)] = &[("embedded", embedded::open)];
+const BROKERS: &[(&str, Opener)] = &[(embedded::NAME, embedded::open)];
 
 #[cfg(test)]
 mod tests {

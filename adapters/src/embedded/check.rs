@@ -72,9 +72,7 @@ fn hole(partition: u32) -> String {
 
 /// How many partitions the file has, where it has more than the log was opened with.
 fn more_partitions(connection: &Connection, partitions: u32) -> Option<u32> {
-    let last = connection.query_row("SELECT max(partition) FROM records", [], |row| row.get(0));
-    let found = last.ok().flatten().map(|last: u32| last + 1);
-    found.filter(|found| *found > partitions)
+    file::partitions(connection).ok().filter(|found| *found > partitions)
 }
 
 fn wrong_number(path: &Path, found: u32, partitions: u32) -> Risk {

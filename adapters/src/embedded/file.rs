@@ -70,6 +70,8 @@ impl LogFile {
             if is_new {
                 initialise(&mut connection)?;
             }
+            // Only with the first transaction in this mode comes the write-ahead log; a restored log has had none.
+            span(&connection, 0)?;
             let opened = connection.path().context("it has no path")?;
             let files = Files::open_at(path, opened)?;
             anyhow::Ok((connection, files))
@@ -94,14 +96,7 @@ impl LogFile {
         &mut self,
         rows: impl Iterator<Item = (u32, Offset, &'a [u8])>,
     ) -> rusqlite::Result<()> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let sql = "INSERT INTO records (partition, offset, record) VALUES (?1, ?2, ?3)";
-        let mut insert = transaction.prepare_cached(sql)?;
-        for (partition, offset, record) in rows {
-            insert.execute(params![partition, to_sql(offset), record])?;
-        }
-        drop(insert);
-        transaction.commit()
+        insert(&mut self.connection, rows)
     }
 
     /// Brings all of the write-ahead log into the database, and leaves the former empty.
@@ -136,6 +131,33 @@ impl LogFile {
     }
 }
 
+/// Stores all rows, or none.
+pub(super) fn insert<'a>(
+    connection: &mut Connection,
+    rows: impl Iterator<Item = (u32, Offset, &'a [u8])>,
+) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let sql = "INSERT INTO records (partition, offset, record) VALUES (?1, ?2, ?3)";
+    let mut insert = transaction.prepare_cached(sql)?;
+    for (partition, offset, record) in rows {
+        insert.execute(params![partition, to_sql(offset), record])?;
+    }
+    drop(insert);
+    transaction.commit()
+}
+
+/// A connection that makes an empty file a log that is to be filled. Nobody else knows of the file yet: it is thrown
+/// away if anything fails, and whoever has filled it syncs it. Until it is opened as a log it has no write-ahead log,
+/// so that it can lie on any file system.
+pub(super) fn open_to_fill(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.pragma_update_and_check(None, "journal_mode", "OFF", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "OFF")?;
+    initialise(&mut connection)?;
+    Ok(connection)
+}
+
 /// A connection that only reads.
 pub(super) fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -166,6 +188,23 @@ pub(super) fn all_spans(connection: &Connection, partitions: u32) -> anyhow::Res
     let empty = Span { first: 0, next: 0 };
     let span = |partition| if is_new { Ok(empty) } else { span(connection, partition) };
     Ok((0..partitions).map(span).collect::<rusqlite::Result<_>>()?)
+}
+
+/// What each partition that has records holds, all at one moment.
+pub(super) fn spans_at_once(connection: &Connection) -> anyhow::Result<Vec<Span>> {
+    ensure!(!is_new(connection)?, "it is empty");
+    let reading = connection.unchecked_transaction()?;
+    let partitions = partitions(&reading)?;
+    let spans =
+        (0..partitions).map(|partition| span(&reading, partition)).collect::<rusqlite::Result<_>>()?;
+    reading.finish()?;
+    Ok(spans)
+}
+
+/// How many partitions there are, as far as there are records.
+pub(super) fn partitions(connection: &Connection) -> rusqlite::Result<u32> {
+    let last = connection.query_row("SELECT max(partition) FROM records", [], |row| row.get(0));
+    last.map(|last: Option<u32>| last.map_or(0, |last| last + 1))
 }
 
 /// The records of a partition at and after `from`, until they have `bytes_max` bytes.
