@@ -2,11 +2,14 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 typed wrongly.
 
+pub mod backup;
 pub mod check;
+mod copying;
 pub mod feed;
 pub mod generate;
 pub mod remote;
 pub mod report;
+pub mod restore;
 pub mod serve;
 pub mod store;
 pub mod tail;
@@ -30,6 +33,7 @@ const EXAMPLES: &str = "Examples:
   refold check                               is everything in order to serve?
   refold tail --type food.observed --json    print foods as they are recorded, one JSON object a line
   refold feed --rate 20                      send it made-up commands of all five systems, 20 a second
+  refold backup /backups/refold.sqlite       copy the log, while it is served
   refold store empty --yes                   drop the read models; they are folded again from the log
 
 Without --config, settings come from the file that $REFOLD_CONFIG names, or else from the user's
@@ -118,6 +122,27 @@ pub enum Command {
     /// Exit codes: 0 all that was to be sent is recorded, 1 something is not, or it ended before its end, 2 typed wrongly.
     #[command(after_help = feed::EXAMPLES)]
     Feed(Box<feed::Options>),
+    /// Copy the log into a file, while it is served or not
+    ///
+    /// FILE gets the log as it is at one moment: everything that was confirmed before the backup began is in it. The service
+    /// goes on meanwhile. The copy is checked as `refold check` does, then takes its place all at once: a backup that fails
+    /// or is killed leaves no FILE (killed, it leaves a file FILE.*.partial, which can be removed). Only its owner may read
+    /// it: it has everything in it that was ever recorded. Read models are not in it, as they are folded from the log, and
+    /// neither are settings and definitions.
+    ///
+    /// Exit codes: 0 FILE is a whole copy, 1 there is none (and why), 2 typed wrongly.
+    #[command(after_help = backup::EXAMPLES)]
+    Backup(backup::Options),
+    /// Put a backup in place as the log of a data directory that has none
+    ///
+    /// FILE must be a whole log with the configured number of partitions, no service may have the data directory, and no log
+    /// may be in it: it is never replaced. What was recorded after the backup is lost: it counts anew if it is sent again,
+    /// and its receipts and positions mean nothing any more. Read models that were folded from something else, or from more
+    /// than there now is, are removed; the next start folds them again.
+    ///
+    /// Exit codes: 0 restored, 1 not restored (and why), 2 typed wrongly.
+    #[command(after_help = restore::EXAMPLES)]
+    Restore(restore::Options),
     /// Look after the store of read models
     ///
     /// It holds what was folded from the log, and nothing else: nothing in it is the only copy of anything.
@@ -173,6 +198,8 @@ impl Cli {
             Command::Feed(options) => feed::run(&options),
             Command::Completions { shell } => generate::completions(shell),
             Command::Man { dir } => generate::man(dir.as_deref()),
+            Command::Backup(options) => backup::run(&settings(options.files.clone())?, &options),
+            Command::Restore(options) => restore::run(&settings(options.files.clone())?, &options),
             Command::Store(StoreCommand::Empty { files, yes }) => store::empty(&settings(files)?, yes),
         }
     }

@@ -33,12 +33,17 @@ async fn serve(settings: Settings) -> Result<()> {
     let app = App::build(settings).await?;
     let address = app.address()?;
     tracing::info!("serving on http://{address}/ (API at http://{address}/docs)");
-    let outcome = app.run_until_stopped(stopped).await;
+    let stopping = async {
+        stopped.await;
+        tracing::info!("stopping: no more requests are taken, those held are finished");
+    };
+    let outcome = app.run_until_stopped(stopping).await;
     upkeep.abort();
     outcome
 }
 
-fn stopped() -> Result<impl Future<Output = ()> + Send> {
+/// Comes to its end when somebody asks the process to stop (SIGTERM, Ctrl-C).
+pub(super) fn stopped() -> Result<impl Future<Output = ()> + Send> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     Ok(async move {
@@ -46,6 +51,5 @@ fn stopped() -> Result<impl Future<Output = ()> + Send> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!("stopping: no more requests are taken, those held are finished");
     })
 }

@@ -21,7 +21,7 @@ fn log(server: &Server) -> Connection {
 }
 
 /// Every file, but for the index of a write-ahead log, which SQLite makes anew whenever it wants to.
-fn contents(data: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub(crate) fn contents(data: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let paths = fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path());
     let paths = paths.filter(|path| !path.to_str().unwrap().ends_with("-shm"));
     paths.map(|path| (path.clone(), fs::read(path).unwrap())).collect()

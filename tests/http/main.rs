@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a helper that gives up fails the test it helps")]
 
 mod answers;
+mod backup;
 mod bad_input;
 mod checking;
 mod cli;
