@@ -47,7 +47,7 @@ def machine(options):
     version = subprocess.run(["wrk", "-v"], capture_output=True, text=True).stdout.splitlines()[0].split("[")[0].strip()
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     return (f"{os.cpu_count()} cores ({model[1] if model else 'unknown'}), shared with the load: {version} for requests that are "
-            f"alike, Python's http.client for lines, `refold feed` for a rate; {options.rounds} rounds, loads of {options.seconds} s")
+            f"alike, Python's http.client for lines; {options.rounds} rounds, loads of {options.seconds} s")
 
 
 if __name__ == "__main__":

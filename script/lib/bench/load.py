@@ -26,20 +26,29 @@ LINES_WAIT = 30
 
 def wrk(server, connections, seconds, path, script=None):
     """Requests a second, and the share of one core that the server took."""
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
-    command += ["-s", str(script)] if script else []
     before, start = server.cpu_seconds(), time.monotonic()
-    said = subprocess.run([*command, f"http://{server.address}{path}"], check=True, capture_output=True, text=True).stdout
-    share = (server.cpu_seconds() - before) / (time.monotonic() - start)
-    if re.search(r"Non-2xx|Socket errors", said):
-        raise SystemExit(f"not every request was answered well:\n{said}")
-    return float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1]), share
+    with beside(wrk_command(server, connections, seconds, path, script)) as load:
+        rate = rate_of(load)
+    return rate, (server.cpu_seconds() - before) / (time.monotonic() - start)
 
 
-def posting_foods(home):
-    """The script that makes wrk post foods."""
-    script = home / "foods.lua"
-    script.write_text(POST_FOODS)
+def wrk_command(server, connections, seconds, path, script=None):
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", f"http://{server.address}{path}"]
+    return command + (["-s", str(script)] if script else [])
+
+
+def rate_of(load):
+    """The requests a second that a wrk tells at its end."""
+    said, errors = load.communicate()
+    if load.returncode != 0 or re.search(r"Non-2xx|Socket errors", said):
+        raise SystemExit(f"not every request was answered well:\n{said}{errors}")
+    return float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1])
+
+
+def posting_foods(home, pause_ms=None):
+    """The script that makes wrk post foods; each connection pauses between them, if it is told to."""
+    script = home / ("foods.lua" if pause_ms is None else "slow-foods.lua")
+    script.write_text(POST_FOODS + ("" if pause_ms is None else f"function delay() return {pause_ms} end\n"))
     return script
 
 

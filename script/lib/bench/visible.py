@@ -4,40 +4,42 @@ import statistics
 import time
 
 from figures import Row
-from load import beside, posting_foods, wrk
+from load import beside, posting_foods, rate_of, wrk, wrk_command
 from server import fresh
 
-CONNECTIONS = 64
+CONNECTIONS, CONNECTIONS_OF_HALF = 64, 256
+# What a request takes at half load, about; the rest of its turn a connection pauses.
+ANSWER_MS = 1
 PERCENTILES = (50, 99)
 
 
 def measure(options, home):
-    script = posting_foods(home)
-    rows = {percentile: Row("", "ms", [], digits=2) for percentile in PERCENTILES}
+    rows = {percentile: Row(f"`POST /foods` until `GET /aggregated` shows it, at half load, p{percentile}", "ms", [], digits=2)
+            for percentile in PERCENTILES}
+    load = Row("the load beside it; the reference: the highest", "commands/s", [])
     for _ in range(options.rounds):
         with fresh(options, home) as server:
-            highest, _ = wrk(server, CONNECTIONS, options.seconds, "/foods", script)
+            highest, _ = wrk(server, CONNECTIONS, options.seconds, "/foods", posting_foods(home))
+        script = posting_foods(home, round(2_000 * CONNECTIONS_OF_HALF / highest) - ANSWER_MS)
         with fresh(options, home) as server:
-            rate = int(highest / 2)
-            feed = [options.refold, "feed", "--url", f"http://{server.address}", "--system", "foods",
-                    "--rate", str(rate), "--for", f"{options.seconds + 2}s", "--json"]
-            with beside(feed) as feeding:
-                time.sleep(1)
-                took = [one * 1000 for one in probe(server, options.seconds)]
-                if feeding.poll() is not None:
-                    raise SystemExit(f"the load ended early: {feeding.communicate()}")
+            command = wrk_command(server, CONNECTIONS_OF_HALF, options.seconds, "/foods", script)
+            with beside(command) as half:
+                took = [one * 1_000 for one in probe(server, half)]
+                rate = rate_of(half)
+        load.figures.append(rate)
+        load.ratios.append(rate / highest)
         cuts = statistics.quantiles(took, n=100, method="inclusive")
         for percentile, row in rows.items():
             row.figures.append(cuts[percentile - 1])
-            row.what = f"`POST /foods` until `GET /aggregated` shows it, beside {rate:,} commands/s, p{percentile}"
     yield from rows.values()
+    yield load
 
 
-def probe(server, seconds):
-    """One command after the other: how long each took from its first byte until a query showed it."""
-    end = time.monotonic() + seconds
+def probe(server, load):
+    """One command after the other, as long as the load lasts: how long each took until a query showed it."""
     with server.connection() as connection:
-        while (start := time.monotonic()) < end:
+        while load.poll() is None:
+            start = time.monotonic()
             connection.request("POST", "/foods", b'{"food":"probe"}', {"Content-Type": "application/json"})
             answer = connection.getresponse()
             answer.read()
