@@ -280,7 +280,13 @@ impl Commands {
 
     async fn verdict(&self, receipt: &Receipt, deadline: Instant) -> Result<Verdict, CommandError> {
         match timeout_at(deadline, self.progress.verdict(self.store.as_ref(), receipt)).await {
-            Ok(verdict) => Ok(verdict?),
+            Ok(Ok(verdict)) => Ok(verdict),
+            // It is on the log and may count: whoever repeats it must know that.
+            Ok(Err(error)) => {
+                self.progress.note(&error);
+                let reason = format!("the command is on the log, but its verdict cannot be read: {error:#}");
+                Err(CommandError::OutcomeUnknown(reason))
+            }
             Err(_) => Err(CommandError::OutcomeUnknown(
                 "the command is on the log, but it was not judged in time".into(),
             )),
@@ -297,7 +303,14 @@ impl Commands {
     ) -> Result<Recorded, CommandError> {
         let receipt = entry.receipt(partition);
         let reading = timeout_at(deadline, self.first_from(partition, entry.offset)).await;
-        let (offset, bytes) = reading.map_err(|_| self.behind(partition))??;
+        let unread = |why: String| {
+            CommandError::OutcomeUnknown(format!("the command was recorded before, but {why}: repeat it"))
+        };
+        let (offset, bytes) = match reading {
+            Ok(Ok(record)) => record,
+            Ok(Err(error)) => return Err(unread(format!("the log cannot be read: {error:#}"))),
+            Err(_) => return Err(unread("the log did not hand it out in time".into())),
+        };
         let is_the_one = |commit: &Commit<'_>| {
             (offset, commit.writer, commit.seq) == (entry.offset, entry.writer, entry.seq)
         };

@@ -7,7 +7,7 @@ use refold_domain::commit::pack;
 use refold_domain::log::{AppendError, Bounds, LogError, Records, Risk};
 use refold_projections::gate::Place;
 use refold_projections::projector::Projector;
-use refold_projections::store::MemoryStore;
+use refold_projections::store::{Blob, Flush, Flushed, Loaded, MemoryStore, Range, Scanned};
 use std::num::NonZeroU32;
 use std::sync::Mutex;
 use tokio::sync::watch;
@@ -150,4 +150,42 @@ async fn one_that_was_overtaken_by_others_until_its_time_was_up_is_contended() {
     assert!(matches!(outcome, Err(CommandError::Contended)), "{outcome:?}");
     // With time left it is decided anew.
     assert_eq!(world.execute().await.unwrap().origin, Origin::New);
+}
+
+/// A store in which nobody finds a verdict, but the projector, which has the one within.
+struct Unjudged(Arc<dyn Store>);
+
+#[async_trait]
+impl Store for Unjudged {
+    async fn load(&self, partition: u32, wanted: Wanted) -> anyhow::Result<Loaded> {
+        anyhow::ensure!(!wanted.contains_key(&Space::Writers), "out of descriptors");
+        self.0.load(partition, wanted).await
+    }
+
+    async fn scan(&self, partition: u32, range: Range) -> anyhow::Result<Scanned> {
+        self.0.scan(partition, range).await
+    }
+
+    async fn flush(&self, partition: u32, flush: Arc<Flush>) -> anyhow::Result<Flushed> {
+        self.0.flush(partition, flush).await
+    }
+
+    async fn catalogue(&self) -> anyhow::Result<Option<Blob>> {
+        self.0.catalogue().await
+    }
+
+    async fn reset(&self, catalogue: Blob) -> anyhow::Result<()> {
+        self.0.reset(catalogue).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_whose_verdict_cannot_be_read_may_count() {
+    let mut world = World::new().await;
+    world.commands.store = Arc::new(Unjudged(Arc::clone(&world.commands.store)));
+    let outcome = world.execute().await;
+    let Err(CommandError::OutcomeUnknown(reason)) = &outcome else { panic!("{outcome:?}") };
+    assert!(reason.contains("on the log") && reason.contains("out of descriptors"), "{reason}");
+    // It does count: a repeat finds it.
+    assert_eq!(world.execute().await.unwrap().origin, Origin::RepeatedKey);
 }
