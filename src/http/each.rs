@@ -2,7 +2,7 @@
 //!
 //! Lines about the same thing are executed in their order, all others side by side.
 
-use super::ndjson::Many;
+use super::ndjson::{LINES_AT_ONCE, Many};
 use super::problem::Problem;
 use super::recording::Call;
 use crate::commands::latest::Latest;
@@ -18,9 +18,7 @@ use refold_domain::lines::Lines;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
-
-/// How many lines of one request are under way at the same time.
-const LINES_AT_ONCE: usize = 2_048;
+use tokio::sync::Semaphore;
 
 /// A command that is sent alone or on a line.
 pub trait Single: Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -107,7 +105,7 @@ pub async fn execute(
 pub async fn each<T: Single>(
     commands: &Commands,
     call: &Call,
-    Many { lines, .. }: &Many<T>,
+    Many { lines, turns, .. }: &Many<T>,
 ) -> Result<(Answers, Option<String>), Problem> {
     let order = {
         let lines = Arc::clone(lines);
@@ -121,7 +119,7 @@ pub async fn each<T: Single>(
         while under_way.len() < LINES_AT_ONCE
             && let Some(group) = waiting.next()
         {
-            under_way.push(in_order::<T>(commands, call, lines, group));
+            under_way.push(in_order::<T>(commands, call, lines, group, turns));
         }
         let Some(outcomes) = under_way.next().await else { break };
         for Outcome { line, stream, outcome } in outcomes {
@@ -152,10 +150,13 @@ async fn in_order<T: Single>(
     call: &Call,
     lines: &Lines,
     group: &[(Hash, u32)],
+    turns: &Semaphore,
 ) -> Vec<Outcome> {
     let mut outcomes = Vec::with_capacity(group.len());
     for &(_, line) in group {
         let command: T = read(lines, line);
+        // Bodies take turns, and what a line may wait for begins with its own.
+        let _turn = turns.acquire().await.expect("nobody closes it");
         let outcome = execute(commands, call, Some(line), &command).await;
         outcomes.push(Outcome { line, stream: command.stream(), outcome });
     }
@@ -181,3 +182,6 @@ impl LineAnswer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

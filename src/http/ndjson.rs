@@ -22,10 +22,16 @@ pub const CONTENT_TYPE: &str = "application/x-ndjson";
 pub const LINES_MAX: usize = 1_000_000;
 /// How many errors are told at most.
 const ERRORS_MAX: usize = 100;
+/// How many lines that are decided one by one are under way at the same time, of all bodies together: whatever is sent
+/// alone waits behind no more than these.
+pub const LINES_AT_ONCE: usize = 2_048;
 
 /// How many bodies of many lines are read and executed at the same time.
 #[derive(Debug, Clone)]
-pub struct Places(Arc<Semaphore>);
+pub struct Places {
+    bodies: Arc<Semaphore>,
+    lines: Arc<Semaphore>,
+}
 
 /// A command as JSON, or many of them, a line each.
 #[derive(Debug)]
@@ -41,6 +47,8 @@ pub enum Sent<T> {
 pub struct Many<T> {
     /// Each as a line.
     pub lines: Arc<Lines>,
+    /// Who takes one may decide a line.
+    pub turns: Arc<Semaphore>,
     /// Given back when all are executed.
     _place: OwnedSemaphorePermit,
     kind: PhantomData<fn() -> T>,
@@ -68,7 +76,8 @@ pub struct Accepted {
 impl Places {
     /// So many.
     pub fn new(requests_max: usize) -> Self {
-        Self(Arc::new(Semaphore::new(requests_max)))
+        let lines = Arc::new(Semaphore::new(LINES_AT_ONCE));
+        Self { bodies: Arc::new(Semaphore::new(requests_max)), lines }
     }
 
     fn take(&self) -> Result<OwnedSemaphorePermit, Problem> {
@@ -77,7 +86,7 @@ impl Places {
             let detail = "too many bodies of many lines are being read; nothing of this one was recorded; try again soon";
             Problem::unavailable("overloaded", title, detail)
         };
-        Arc::clone(&self.0).try_acquire_owned().map_err(full)
+        Arc::clone(&self.bodies).try_acquire_owned().map_err(full)
     }
 }
 
@@ -92,7 +101,17 @@ impl<T: Parse + Serialize + 'static> Many<T> {
         let parsed = tokio::task::spawn_blocking(move || parse::<T>(&bytes, line_bytes_max)).await;
         let lines =
             parsed.map_err(|error| Problem::internal(format!("reading the lines failed: {error}")))??;
-        Ok(Self { lines: Arc::new(lines), _place: place, kind: PhantomData })
+        let turns = Arc::clone(&places.lines);
+        Ok(Self { lines: Arc::new(lines), turns, _place: place, kind: PhantomData })
+    }
+}
+
+#[cfg(test)]
+impl<T> Many<T> {
+    /// These lines, in a place of their own.
+    pub(super) fn of(lines: Lines, turns: Arc<Semaphore>) -> Self {
+        let place = Places::new(1).take().expect("it is the only one");
+        Self { lines: Arc::new(lines), turns, _place: place, kind: PhantomData }
     }
 }
 

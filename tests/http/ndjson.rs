@@ -7,6 +7,7 @@ use crate::operations::total;
 use crate::purchases::{example, of_day, purchase};
 use crate::raw::{Raw, status};
 use crate::server::Server;
+use futures::future::join_all;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -303,6 +304,35 @@ async fn purchases_repeated_with_their_key_are_answered_as_at_first() {
         .get(format!("/purchases/{}?date=2021-12-29&limit=1000", crate::purchases::SHOP))
         .after(first.receipt());
     assert_eq!(found.send().await.is(200).json().as_array().unwrap().len(), 500);
+}
+
+#[tokio::test]
+async fn many_bodies_at_once_take_turns() {
+    const BODIES: u128 = 16;
+    const LINES: u128 = 1_500;
+    let server = Server::start().await;
+    let client = server.client();
+    let bodies: Vec<_> = (0..BODIES)
+        .map(|body| {
+            let bought =
+                |line| purchase(&Uuid::from_u128(body * LINES + line).to_string(), "2021-12-29T12:00:00Z");
+            let many: Vec<_> = (0..LINES).map(bought).collect();
+            client.post_lines("/purchases", lines(&many)).key(format!("body {body}"))
+        })
+        .collect();
+    // A repeat reads each purchase back from the log, which takes longer than recording it.
+    for _ in 0..2 {
+        let answers = join_all(bodies.iter().map(Call::send));
+        let pie = observe(&client, "pie").key("alone");
+        // Whoever comes alone waits behind no more than what is under way.
+        let (answers, alone) = tokio::join!(answers, pie.send());
+        alone.is(201);
+        for answer in answers {
+            let told = told(&answer.is(200));
+            let failed: Vec<_> = told.iter().filter(|(_, status, _)| *status != 201).collect();
+            assert!(failed.is_empty(), "{} lines, such as {:?}", failed.len(), failed[0]);
+        }
+    }
 }
 
 #[tokio::test]
