@@ -127,15 +127,26 @@ impl Service {
         reached: &query::Reached,
     ) -> Result<query::Page, query::QueryError> {
         let projection = self.projection(name).with_context(|| format!("there is no projection {name}"))?;
-        let page = query::page(self.store.as_ref(), &self.progress, projection, request, reached);
-        let page = tokio::time::timeout(PAGE_WAIT, page).await;
+        let page = tokio::time::timeout(PAGE_WAIT, self.verified_page(projection, request, reached)).await;
         let page = page.with_context(|| format!("it has not answered within {PAGE_WAIT:?}"))?;
         if let Err(query::QueryError::Failed(error)) = &page {
             self.progress.note(error);
         }
-        let page = page?;
+        page
+    }
+
+    async fn verified_page(
+        &self,
+        projection: &Projection,
+        request: &query::Request,
+        reached: &query::Reached,
+    ) -> Result<query::Page, query::QueryError> {
+        let page = query::page(self.store.as_ref(), &self.progress, projection, request, reached).await?;
         // Now, so that all that was read is known to be borne out by the log.
         query::verified(&self.progress)?;
+        // The store may have been read before its flush was told. Whoever sees it now must not be given what was kept
+        // from before, as they would be until then.
+        self.progress.told(&page.position).await;
         Ok(page)
     }
 

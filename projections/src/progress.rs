@@ -153,13 +153,20 @@ impl Progress {
         Position { log: log_digits(self.log), offsets: self.partitions.iter().map(offset).collect() }
     }
 
+    /// Waits until it is told that each partition's store has come to `position`, for whoever has read it there.
+    pub async fn told(&self, position: &Position) {
+        for (partition, offset) in (0..).zip(&position.offsets) {
+            if let Some(offset) = offset {
+                passed(self.subscribe(partition), *offset).await;
+            }
+        }
+    }
+
     /// Waits until a partition's store has passed `offset`.
     pub async fn reach(&self, partition: u32, offset: Offset) {
-        let mut state = self.subscribe(partition);
+        let state = self.subscribe(partition);
         self.partitions[partition as usize].wanted.notify_one();
-        let reached = |state: &State| state.head.as_ref().is_some_and(|head| head.position.offset >= offset);
-        // The sender lives as long as `self` does, so waiting ends only with success.
-        drop(state.wait_for(reached).await);
+        passed(state, offset).await;
     }
 
     /// Waits until the store has passed a receipt's commit, and says how the command was judged.
@@ -299,6 +306,13 @@ impl Board {
             None => Look::Unknown(self.forgotten),
         }
     }
+}
+
+/// Waits until a partition is told to have passed `offset`.
+async fn passed(mut state: watch::Receiver<State>, offset: Offset) {
+    let reached = |state: &State| state.head.as_ref().is_some_and(|head| head.position.offset >= offset);
+    // The sender lives as long as the progress does, so waiting ends only with success.
+    drop(state.wait_for(reached).await);
 }
 
 /// What the store knows of a receipt; `None` where it has not passed it.

@@ -20,6 +20,8 @@ const KEPT: [&str; 5] = ["/aggregated", "/stats", "/detections", "/pictures/stat
 const JSON: &str = "application/json";
 /// How many bytes all answers have together that are kept; those that were not asked for lately go first.
 const BYTES_MAX: u64 = 16 << 20;
+/// About how many bytes an answer takes beside what it says.
+const ENTRY_BYTES: usize = 1_024;
 /// About how many bytes an answer has: a page of a hundred short rows.
 const BYTES_USUAL: u64 = 16 << 10;
 
@@ -54,7 +56,7 @@ struct Bytes;
 impl Weighter<String, Kept> for Bytes {
     fn weight(&self, query: &String, kept: &Kept) -> u64 {
         let headers = kept.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
-        (query.len() + kept.body.len() + headers.sum::<usize>()) as u64
+        (ENTRY_BYTES + query.len() + kept.body.len() + headers.sum::<usize>()) as u64
     }
 }
 

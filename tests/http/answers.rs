@@ -4,8 +4,10 @@ use crate::client::Client;
 use crate::foods::observe;
 use crate::operations::total;
 use crate::server::Server;
+use futures::future::join_all;
 use refold_domain::metric;
 use serde_json::json;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 async fn again(client: &Client) -> f64 {
     total(&client.get("/metrics").send().await.is(200).text, metric::HTTP_ANSWERS_AGAIN)
@@ -35,6 +37,38 @@ async fn an_answer_is_given_again_until_something_changes() {
         }
     }
     assert_eq!(client.get("/aggregated?limit=10").send().await.is(200).json()[0]["count"], 20);
+}
+
+#[tokio::test]
+async fn nobody_is_shown_less_than_before() {
+    const WRITERS: usize = 16;
+    const FOODS: usize = 150;
+    let server = Server::start().await;
+    let client = server.client();
+    let eat = async |writer: usize| {
+        for number in 0..FOODS {
+            observe(&client, "pie").key(format!("{writer} {number}")).send().await.is(201);
+        }
+    };
+    let written = AtomicBool::new(false);
+    let write = async {
+        join_all((0..WRITERS).map(eat)).await;
+        written.store(true, Ordering::Relaxed);
+    };
+    let read = async |paths: [&str; 2]| {
+        let mut seen = 0;
+        while !written.load(Ordering::Relaxed) {
+            for path in paths {
+                let answer = client.get(path).send().await.is(200).json();
+                let counts = if answer.is_array() { &answer } else { &answer["data"] };
+                let count = counts[0]["count"].as_u64().unwrap_or(0);
+                assert!(count >= seen, "{path} has {count} after {seen}");
+                seen = count;
+            }
+        }
+    };
+    let two = ["/aggregated", "/views/food_counts"];
+    tokio::join!(write, read(two), read(["/aggregated"; 2]), read(two));
 }
 
 #[tokio::test]
