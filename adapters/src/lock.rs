@@ -62,8 +62,23 @@ impl DataDir {
     }
 }
 
+/// Refuses what can never be a data directory.
+///
+/// # Errors
+/// What stands in its place, and what to do.
+pub fn ensure_no_file(dir: &Path) -> anyhow::Result<()> {
+    let is_other = dir.symlink_metadata().is_ok() && !dir.is_dir();
+    anyhow::ensure!(
+        !is_other,
+        "{} is no directory: name another one in data_dir, or move away what stands there",
+        dir.display()
+    );
+    Ok(())
+}
+
 /// Makes a directory that is still there after a power loss.
 pub(crate) fn create(dir: &Path) -> anyhow::Result<()> {
+    ensure_no_file(dir)?;
     let make = || -> io::Result<()> {
         let dir = std::path::absolute(dir)?;
         let missing = dir.ancestors().take_while(|ancestor| !ancestor.exists()).count();

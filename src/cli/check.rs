@@ -7,7 +7,7 @@ use crate::service::{folded_log, log_config, refuse_other_logs};
 use crate::settings::Settings;
 use anyhow::{Context, Result};
 use refold_adapters::Config;
-use refold_adapters::lock::DataDir;
+use refold_adapters::lock::{DataDir, ensure_no_file};
 use refold_domain::log::EventLog;
 use refold_projections::definition;
 use refold_projections::projector::{Ahead, ahead};
@@ -67,6 +67,9 @@ async fn checked(settings: &Settings) -> Report {
 }
 
 fn no_log(settings: &Settings) -> Check {
+    if let Err(error) = ensure_no_file(&settings.data_dir) {
+        return Check::failed("data", error.to_string(), "until then a start is refused");
+    }
     if !SqliteStore::exists(&settings.data_dir) {
         return Check::ok("log", "there is none yet; the first start makes it");
     }

@@ -8,6 +8,7 @@
 //! Only HTTP/1: what tells HTTP/2 apart would wait for a client's first bytes without a bound.
 
 use super::patience::Patient;
+use super::seldom::Seldom;
 use anyhow::ensure;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -34,6 +35,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// What a connection too many is answered, whatever it asks.
 const TOO_MANY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
+/// Connections that cannot be accepted, as when there are no more descriptors: many a second.
+static REFUSED: Seldom = Seldom::new();
 
 /// How long a client may take next to nothing of its answer when the service stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
@@ -132,7 +136,9 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
                 return (stream, remote);
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
+                if let Some(untold) = REFUSED.tell() {
+                    tracing::warn!(%error, untold, "cannot accept a connection");
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }

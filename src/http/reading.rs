@@ -37,7 +37,8 @@ pub async fn wait_for_receipts(service: &Service, request: &Request) -> Result<R
         biased;
         places = folded => Ok(reached(&receipts, &places?)),
         () = Stopping::told(request).begun() => Err(not_folded("the service is stopping: ask again")),
-        () = sleep(wait(request)) => Err(not_folded("ask again, or wait longer with Prefer: wait=SECONDS")),
+        () = sleep(wait(request)) => Err(not_folded("ask again, or wait longer with Prefer: wait=SECONDS; it never will be if \
+                      the receipt is another log's, or from after the backup that this log was restored from")),
     }
 }
 

@@ -139,6 +139,7 @@ fn ended() -> Halt {
 fn diverged(reason: &str) -> Halt {
     stopped(
         format!("{reason}: the log lost its tail, or another backup of it was restored"),
-        "run `refold store empty` to fold the store anew from this log",
+        "put the log back as it was, its files (log.sqlite*) or a newer backup; if there is none, the store has all that is \
+         left of what came last: keep a copy of it, then run `refold store empty` to fold it anew from this log",
     )
 }
