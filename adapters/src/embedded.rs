@@ -21,6 +21,8 @@ use files::Files;
 use futures::future::BoxFuture;
 use reader::Readers;
 use refold_domain::log::{AppendError, Bounds, End, EventLog, LogError, Offset, Records, Risk};
+use rusqlite::ErrorCode;
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -129,9 +131,26 @@ impl EmbeddedLog {
 pub(crate) fn open(config: &Config) -> BoxFuture<'_, anyhow::Result<Arc<dyn EventLog>>> {
     Box::pin(async {
         let open = if config.read_only { EmbeddedLog::look } else { EmbeddedLog::open };
-        let log = open(&config.data_dir, config.partitions)?;
+        let log = open(&config.data_dir, config.partitions).map_err(with_remedy)?;
         Ok(Arc::new(log) as Arc<dyn EventLog>)
     })
+}
+
+/// Says what to do where it is the disk that refuses; SQLite tells that by a number.
+fn with_remedy(error: anyhow::Error) -> anyhow::Error {
+    let of_disk = [
+        ErrorCode::DiskFull,
+        ErrorCode::ReadOnly,
+        ErrorCode::CannotOpen,
+        ErrorCode::PermissionDenied,
+        ErrorCode::SystemIoFailure,
+    ];
+    let code = |cause: &(dyn Error + 'static)| cause.downcast_ref::<rusqlite::Error>()?.sqlite_error_code();
+    if error.chain().filter_map(code).any(|code| of_disk.contains(&code)) {
+        error.context("see that the data directory can be read and written, and that its disk has room")
+    } else {
+        error
+    }
 }
 
 #[async_trait]

@@ -165,6 +165,7 @@ async fn read_models(
 }
 
 async fn folded(partitions: u32, store: &SqliteStore, log: &dyn EventLog) -> Result<Vec<Check>> {
+    store.check().await?;
     let (mut passed, mut others) = (Vec::new(), Vec::new());
     for partition in 0..partitions {
         let Some(head) = store.load(partition, Wanted::new()).await?.head else {

@@ -1,6 +1,7 @@
 //! `refold check` on data that came to harm: it tells, and changes nothing.
 
 use crate::foods::{aggregated, newest, observe, send_all};
+use crate::ndjson::foods;
 use crate::server::Server;
 use rusqlite::Connection;
 use std::collections::BTreeMap;
@@ -153,6 +154,37 @@ async fn a_store_that_is_damaged_is_named_with_its_remedy() {
     fs::create_dir(&path).unwrap();
     let (status, said) = server.run(&["store", "empty", "--yes"]).await;
     assert!(status.code() == Some(1) && said.contains("move it away"), "{said}");
+}
+
+#[tokio::test]
+async fn a_store_that_is_damaged_in_one_place_is_told() {
+    let mut server = Server::new().ready().await;
+    let client = server.client();
+    let many: Vec<_> = (0..2_000).map(|number| format!("food {number}")).collect();
+    let receipts = client.post_lines("/foods", foods(&many)).send().await.is(201).receipt();
+    aggregated(&client, &receipts).await;
+    server.stop().await;
+    check(&server, 0).await;
+    let path = server.data().join("store.v1.sqlite");
+    Connection::open(&path).unwrap().execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.len() - 4_096;
+    bytes[last..].fill(0xaa);
+    fs::write(&path, bytes).unwrap();
+    let said = check(&server, 1).await;
+    assert!(said.contains("store") && said.contains("run `refold store empty`"), "{said}");
+}
+
+#[tokio::test]
+async fn a_data_directory_that_is_a_file_is_refused() {
+    let mut server = Server::new();
+    fs::write(server.data(), "mine").unwrap();
+    let (ended, checked) = server.run(&["check"]).await;
+    assert_eq!(ended.code(), Some(1), "{checked}");
+    for said in [checked, server.refused().await] {
+        assert!(said.contains("is no directory") && said.contains("data_dir"), "{said}");
+    }
+    assert_eq!(fs::read_to_string(server.data()).unwrap(), "mine");
 }
 
 #[tokio::test]

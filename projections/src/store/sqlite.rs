@@ -29,6 +29,8 @@ use writing::{Job, Writer};
 const QUEUE_FLUSHES_MAX: usize = 1_024;
 /// How long a connection waits for a lock that another program holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Up to this size in bytes the whole file is looked through where it is checked.
+const WHOLE_CHECK_BYTES_MAX: u64 = 256 << 20;
 /// How many prepared statements each connection keeps.
 const STATEMENTS_KEPT: usize = 32;
 /// "ReSt" in ASCII: marks the file as a store of Refold.
@@ -86,6 +88,14 @@ impl SqliteStore {
         let connect = reading::connect_to_look;
         let opened = Opened { path, files: Files::any(), spaces, connect, idle: Mutex::default() };
         Ok(Some(Self { readers: Arc::new(Readers::new(Arc::new(opened))), jobs: None, writer: None }))
+    }
+
+    /// Looks through the whole file, if it is not too large for that.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or is damaged.
+    pub async fn check(&self) -> anyhow::Result<()> {
+        self.readers.check().await
     }
 
     /// What to do where the store cannot be used for this reason.

@@ -2,11 +2,11 @@
 
 use super::files::Files;
 use super::spaces::Spaces;
-use super::{BUSY_TIMEOUT, STATEMENTS_KEPT};
+use super::{BUSY_TIMEOUT, STATEMENTS_KEPT, WHOLE_CHECK_BYTES_MAX};
 use crate::state::Head;
 use crate::store::damage::Damaged;
 use crate::store::{Blob, Loaded, Range, Scanned, Wanted};
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
@@ -106,6 +106,18 @@ impl Readers {
         self.read(&self.keys, |tx, _| {
             let text = tx.query_row("SELECT text FROM catalogue", [], |row| row.get(0));
             Ok(text.optional()?)
+        })
+        .await
+    }
+
+    pub(super) async fn check(self: &Arc<Self>) -> anyhow::Result<()> {
+        let bytes = std::fs::metadata(&self.opened().path)?.len();
+        if bytes > WHOLE_CHECK_BYTES_MAX {
+            return Ok(());
+        }
+        self.read(&self.ranges, |tx, _| {
+            let state: String = tx.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+            if state == "ok" { Ok(()) } else { Err(anyhow!(state).context(Damaged("its file is broken"))) }
         })
         .await
     }
