@@ -101,7 +101,7 @@ def ceiling(options, home):
 
 
 def empty_store(options, home):
-    command = [options.refold, "store", "empty"]
+    command = [options.refold, "store", "empty", "--yes"]
     subprocess.run(command, check=True, cwd=home, env={**os.environ, **of_data(home)}, capture_output=True)
 
 
