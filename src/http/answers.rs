@@ -5,6 +5,7 @@
 //! whoever gets one sees what they would have read at that moment. Those who bring a receipt have just written, and read.
 
 use super::headers::RECEIPT;
+use bytes::Bytes;
 use metrics::{Counter, counter};
 use poem::http::{HeaderMap, Method, StatusCode};
 use poem::{Endpoint, IntoResponse, Middleware, Request, Response, Result};
@@ -29,7 +30,7 @@ const BYTES_USUAL: u64 = 16 << 10;
 #[derive(Clone)]
 pub struct Answers {
     progress: Arc<Progress>,
-    kept: Arc<Cache<String, Kept, Bytes>>,
+    kept: Arc<Cache<String, Kept, ByBytes>>,
     /// How many were given again.
     again: Counter,
 }
@@ -46,14 +47,14 @@ struct Kept {
     /// How many changes there were before it was made.
     changes: u64,
     headers: HeaderMap,
-    body: bytes::Bytes,
+    body: Bytes,
 }
 
 /// Answers weigh what they hold.
 #[derive(Clone)]
-struct Bytes;
+struct ByBytes;
 
-impl Weighter<String, Kept> for Bytes {
+impl Weighter<String, Kept> for ByBytes {
     fn weight(&self, query: &String, kept: &Kept) -> u64 {
         let headers = kept.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
         (ENTRY_BYTES + query.len() + kept.body.len() + headers.sum::<usize>()) as u64
@@ -63,7 +64,7 @@ impl Weighter<String, Kept> for Bytes {
 impl Answers {
     /// Keeps answers that are read from the store that `progress` tells of.
     pub fn new(progress: &Arc<Progress>) -> Self {
-        let kept = Cache::with_weighter((BYTES_MAX / BYTES_USUAL) as usize, BYTES_MAX, Bytes);
+        let kept = Cache::with_weighter((BYTES_MAX / BYTES_USUAL) as usize, BYTES_MAX, ByBytes);
         let again = counter!(metric::HTTP_ANSWERS_AGAIN);
         Self { progress: Arc::clone(progress), kept: Arc::new(kept), again }
     }

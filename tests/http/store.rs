@@ -189,14 +189,18 @@ async fn a_store_that_is_removed_while_it_is_open_is_folded_again() {
     assert_eq!(found, json!([{"food": "pie", "count": 33}]));
 }
 
+/// Overwrites every value that the store has.
+fn spoil(server: &Server) {
+    let store = Connection::open(server.data().join("store.v1.sqlite")).unwrap();
+    store.execute("UPDATE entries SET value = x'ff00'", []).unwrap();
+}
+
 #[tokio::test]
 async fn a_store_whose_values_are_damaged_is_told_with_the_remedy() {
     let mut server = Server::start().await;
     let client = server.client();
     eat(&client, "pie", 30).await;
-    let store = Connection::open(server.data().join("store.v1.sqlite")).unwrap();
-    store.execute("UPDATE entries SET value = x'ff00'", []).unwrap();
-    drop(store);
+    spoil(&server);
     let detail = client.get("/aggregated").send().await.problem(503, "store");
     assert!(detail.contains("run `refold store empty`"), "{detail}");
     let ready = client.get("/readyz").send().await.is(503).json();
@@ -217,9 +221,7 @@ async fn queries_that_all_fail_are_not_told_each() {
     let mut server = Server::start().await;
     let client = server.client();
     eat(&client, "pie", 30).await;
-    let store = Connection::open(server.data().join("store.v1.sqlite")).unwrap();
-    store.execute("UPDATE entries SET value = x'ff00'", []).unwrap();
-    drop(store);
+    spoil(&server);
 
     let began = Instant::now();
     for _ in 0..QUERIES {
