@@ -303,9 +303,8 @@ impl Commands {
     ) -> Result<Recorded, CommandError> {
         let receipt = entry.receipt(partition);
         let reading = timeout_at(deadline, self.first_from(partition, entry.offset)).await;
-        let unread = |why: String| {
-            CommandError::OutcomeUnknown(format!("the command was recorded before, but {why}: repeat it"))
-        };
+        let unread =
+            |why: String| CommandError::OutcomeUnknown(format!("the command was recorded before, but {why}"));
         let (offset, bytes) = match reading {
             Ok(Ok(record)) => record,
             Ok(Err(error)) => return Err(unread(format!("the log cannot be read: {error:#}"))),
