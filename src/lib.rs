@@ -6,6 +6,7 @@
 //! [`genesis`] opened. The [`tail`] reads back what
 //! happened for all who follow it. [`service`] holds all of it together; [`health`] and [`telemetry`] tell how it is doing.
 
+pub mod access;
 pub mod app;
 pub mod cli;
 pub mod commands;

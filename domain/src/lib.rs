@@ -31,4 +31,5 @@ pub mod rule;
 pub mod schema;
 pub mod stream;
 pub mod time;
+pub mod users;
 pub mod validation;
