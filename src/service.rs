@@ -1,5 +1,7 @@
 //! What every handler works with: the log, the store, and the workers between them.
 
+use crate::access::tokens::Tokens;
+use crate::access::{Accounts, Nobody, secrets};
 use crate::commands::Commands;
 use crate::genesis;
 use crate::health::Health;
@@ -45,6 +47,10 @@ pub struct Service {
     pub tail: Arc<Tail>,
     /// What everything depends on.
     pub health: Health,
+    /// Who is who.
+    pub tokens: Tokens,
+    /// What is known of users.
+    pub accounts: Arc<dyn Accounts>,
     writer: Arc<Writer>,
     /// The projectors, and who reads for the tail.
     workers: Mutex<Vec<JoinSet<()>>>,
@@ -59,6 +65,8 @@ impl Service {
     pub async fn start(settings: &Settings) -> anyhow::Result<Self> {
         let definitions = definition::load(settings.projections.dir.as_deref())?;
         let data_dir = DataDir::lock(&settings.data_dir)?;
+        let tokens = Tokens::new(&secrets::open(settings)?, &settings.auth);
+        let accounts = Arc::new(Nobody);
         let log = open_log(settings).await?;
         let partitions = NonZeroU32::new(settings.log.partitions).context("log.partitions is 0")?;
         let store = SqliteStore::open(&settings.data_dir).map_err(unusable)?;
@@ -105,6 +113,8 @@ impl Service {
             commands,
             tail,
             health,
+            tokens,
+            accounts,
             writer,
             workers,
             _data_dir: data_dir,

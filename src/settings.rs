@@ -2,8 +2,10 @@
 //!
 //! `config/default.toml` explains every key. Whatever is wrong anywhere is told at once, each with its source.
 
+pub mod auth;
 mod keys;
 mod layer;
+pub mod secret;
 
 use anyhow::{Context, Result, ensure};
 use config::{Config, File, FileFormat, Map};
@@ -27,6 +29,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// How HTTP is served.
     pub http: Http,
+    /// How tokens are signed.
+    pub auth: auth::Auth,
     /// Where the log lives.
     pub log: Log,
     /// Where the read models live.

@@ -1,5 +1,10 @@
 //! Who asks, and what they may ask for.
 
+mod hs256;
+pub mod secrets;
+pub mod tokens;
+
+use async_trait::async_trait;
 use refold_domain::users::Role;
 
 /// Who asks: what a sound token says, where its user may still come in. The request carries it as data.
@@ -11,4 +16,35 @@ pub struct Caller {
     pub username: String,
     /// What they may do.
     pub role: Role,
+}
+
+/// Whether a user may come in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The user's id.
+    pub id: String,
+    /// What they may do.
+    pub role: Role,
+    /// Whether nobody has disabled them.
+    pub enabled: bool,
+    /// How many times their password was changed.
+    pub pwd: u64,
+}
+
+/// What is known of users when one of them brings a token.
+#[async_trait]
+pub trait Accounts: Send + Sync {
+    /// How the user of this name stands, by what is known since a second at most; none where there is no such user.
+    async fn standing(&self, username: &str) -> anyhow::Result<Option<Standing>>;
+}
+
+/// A service without users: whoever has a token of one is a stranger.
+#[derive(Debug, Clone, Copy)]
+pub struct Nobody;
+
+#[async_trait]
+impl Accounts for Nobody {
+    async fn standing(&self, _username: &str) -> anyhow::Result<Option<Standing>> {
+        Ok(None)
+    }
 }

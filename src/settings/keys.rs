@@ -1,5 +1,6 @@
 //! Which keys there are, and which values each of them may have.
 
+use super::auth::SECRET_BYTES_MIN;
 use super::layer::Entry;
 use config::ValueKind;
 use refold_domain::nearest;
@@ -41,6 +42,11 @@ pub(super) const KEYS: &[(&str, Allowed)] = &[
     ("http.body_timeout_ms", Allowed::Number(TIMES_MS)),
     ("http.answer_timeout_ms", Allowed::Number(TIMES_MS)),
     ("http.stop_timeout_ms", Allowed::Number(TIMES_MS)),
+    ("auth.secret", Allowed::Secret),
+    ("auth.previous_secret", Allowed::Secret),
+    ("auth.issuer", Allowed::Name),
+    ("auth.audience", Allowed::Name),
+    ("auth.token_minutes", Allowed::Number(1..=1_440)),
     ("log.broker", Allowed::Word(&["embedded"])),
     ("log.partitions", Allowed::Number(1..=1_024)),
     ("store.kind", Allowed::Word(&["embedded"])),
@@ -66,6 +72,10 @@ pub(super) enum Allowed {
     PathOrEmpty,
     /// A filter of `tracing`.
     Filter,
+    /// A text, but not the empty one.
+    Name,
+    /// Enough bytes, or nothing; never shown.
+    Secret,
 }
 
 /// Finds fault with an entry: its key is not known, or its value is not allowed.
@@ -73,8 +83,9 @@ pub(super) fn problem(entry: &Entry) -> Result<(), String> {
     let Entry { key, value, source } = entry;
     if let Some((_, allowed)) = KEYS.iter().find(|(known, _)| known == key) {
         let fits = allowed.has(&value.kind, source.is_text());
-        let fault =
-            || format!("{source}: {key} = {} is not allowed: it must be {allowed}", shown(&value.kind));
+        let shown =
+            if matches!(allowed, Allowed::Secret) { "(secret)".to_owned() } else { shown(&value.kind) };
+        let fault = || format!("{source}: {key} = {shown} is not allowed: it must be {allowed}");
         return fits.then_some(()).ok_or_else(fault);
     }
     if key.is_empty() || names_in(key).is_empty() {
@@ -118,6 +129,8 @@ impl Allowed {
             (Self::Path, ValueKind::String(text)) => !text.is_empty(),
             (Self::PathOrEmpty, ValueKind::String(_)) => true,
             (Self::Filter, ValueKind::String(text)) => is_filter(text),
+            (Self::Name, ValueKind::String(text)) => !text.trim().is_empty(),
+            (Self::Secret, ValueKind::String(text)) => text.is_empty() || text.len() >= SECRET_BYTES_MIN,
             _ => false,
         }
     }
@@ -131,6 +144,8 @@ impl fmt::Display for Allowed {
             Self::Address => f.write_str("an IP address and a port, such as \"127.0.0.1:8080\""),
             Self::Path => f.write_str("a path"),
             Self::PathOrEmpty => f.write_str("a path, or \"\""),
+            Self::Name => f.write_str("a text that is not empty"),
+            Self::Secret => write!(f, "at least {SECRET_BYTES_MIN} bytes, or \"\""),
             Self::Filter => write!(
                 f,
                 "a level ({}) or a filter of levels and crates, such as \"info,refold=debug\"; crates: {}",

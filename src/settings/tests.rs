@@ -1,5 +1,6 @@
 //! What the settings promise: layers, names, bounds, and a documented default of every key.
 
+use super::auth::SECRET_BYTES_MIN;
 use super::keys::{Allowed, KEYS};
 use super::*;
 use std::fs;
@@ -167,6 +168,24 @@ fn a_bad_value_is_told_with_its_source_and_what_is_allowed() {
 }
 
 #[test]
+fn a_secret_that_is_not_allowed_is_not_told() {
+    for (text, variables) in [
+        ("auth.secret = 'hunter2'", &[][..]),
+        ("auth.previous_secret = 4712345", &[]),
+        ("", &[("REFOLD__AUTH__SECRET", "hunter2")]),
+    ] {
+        let answer = refused(&[text], variables);
+        assert!(
+            answer.contains("secret = (secret) is not allowed: it must be at least 32 bytes"),
+            "{answer}"
+        );
+        assert!(!answer.contains("hunter2") && !answer.contains("4712345"), "{answer}");
+    }
+    let settings = load(&[&format!("auth.secret = '{}'", "x".repeat(32))], &[]).unwrap();
+    assert!(!format!("{settings:?}").contains("xx"), "{settings:?}");
+}
+
+#[test]
 fn all_that_is_wrong_is_told_at_once() {
     let missing = PathBuf::from("not-there.toml");
     let directory = TempDir::new().unwrap();
@@ -224,7 +243,8 @@ fn told_of(allowed: &Allowed) -> Vec<String> {
     match allowed {
         Allowed::Number(range) => vec![format!("{} to {}", range.start(), range.end())],
         Allowed::Word(words) => words.iter().map(|word| format!("{word:?}")).collect(),
-        Allowed::Address | Allowed::Path | Allowed::PathOrEmpty | Allowed::Filter => vec![],
+        Allowed::Secret => vec![format!("at least {SECRET_BYTES_MIN} bytes")],
+        Allowed::Address | Allowed::Path | Allowed::PathOrEmpty | Allowed::Filter | Allowed::Name => vec![],
     }
 }
 

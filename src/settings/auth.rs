@@ -1,0 +1,38 @@
+//! How tokens are signed.
+
+use super::secret::Secret;
+use super::{Deserialize, Deserializer, Duration, Serialize, Serializer};
+
+/// The fewest bytes of a secret: as many as the hash has that signs with it.
+pub const SECRET_BYTES_MIN: usize = 32;
+
+/// How tokens are signed, and for how long they are good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Auth {
+    /// What tokens are signed with.
+    pub secret: Secret,
+    /// What tokens were signed with before, which are still taken.
+    pub previous_secret: Secret,
+    /// Who says that it issued a token.
+    pub issuer: String,
+    /// Whom a token is for.
+    pub audience: String,
+    /// How long a token is good.
+    #[serde(rename = "token_minutes", with = "minutes")]
+    pub token_life: Duration,
+}
+
+mod minutes {
+    //! A duration written as a whole number of minutes.
+
+    use super::{Deserialize, Deserializer, Duration, Serialize, Serializer};
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(value: D) -> Result<Duration, D::Error> {
+        u64::deserialize(value).map(Duration::from_mins)
+    }
+
+    pub(super) fn serialize<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        (value.as_secs() / 60).serialize(to)
+    }
+}
