@@ -8,6 +8,7 @@
 //! Only HTTP/1: what tells HTTP/2 apart would wait for a client's first bytes without a bound.
 
 use super::patience::Patient;
+use super::request_id::RequestId;
 use super::seldom::Seldom;
 use anyhow::ensure;
 use hyper::body::Incoming;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
+use tracing::Instrument;
 
 /// How long to wait after a connection could not be accepted: without descriptors left it would fail at once again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -195,12 +197,18 @@ impl<E: Endpoint<Output = poem::Response> + 'static> Connection<E> {
         let asked = Asked::default();
         let cut = Cut::default();
         let service = service_fn(|request: hyper::Request<Incoming>| {
-            asked.note(request.method(), request.uri());
+            let id = RequestId::of(request.headers());
+            asked.note(request.method(), request.uri(), &id);
             let endpoint = Arc::clone(&endpoint);
             let mut request = Request::from((request, local.clone(), remote.clone(), Scheme::HTTP));
             request.set_data(stopping.clone());
             request.set_data(cut.clone());
-            async move { Ok::<hyper::Response<_>, Infallible>(endpoint.get_response(request).await.into()) }
+            request.set_data(id.clone());
+            async move {
+                let mut answer = endpoint.get_response(request).instrument(id.span()).await;
+                id.stamp(&mut answer);
+                Ok::<hyper::Response<_>, Infallible>(answer.into())
+            }
         });
         let mut server = http1::Builder::new();
         server.timer(TokioTimer::new()).header_read_timeout(limits.head);
@@ -215,17 +223,18 @@ impl<E: Endpoint<Output = poem::Response> + 'static> Connection<E> {
         }
         connection.as_mut().graceful_shutdown();
         // Before its first request hyper does not count a connection as idle, and would wait for one.
-        let Some(last) = asked.last() else {
+        let Some((last, id)) = asked.last() else {
             return;
         };
         tokio::select! {
             ended = connection => if let Err(error) = ended.map_err(anyhow::Error::from) {
-                tracing::info!(remote = %address, "{last} was not finished: {error:#}");
+                tracing::info!(remote = %address, request = id.as_str(), "{last} was not finished: {error:#}");
             },
             () = cut.0.notified() => {}
             () = sleep(limits.stop) => {
                 unanswered.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(remote = %address, "{last} was not answered in time: its connection is cut off");
+                let id = id.as_str();
+                tracing::warn!(remote = %address, request = id, "{last} was not answered in time: its connection is cut off");
             }
         }
     }
@@ -233,16 +242,17 @@ impl<E: Endpoint<Output = poem::Response> + 'static> Connection<E> {
 
 /// The request that came last on a connection: the only one that may be under way.
 #[derive(Default)]
-struct Asked(Mutex<Option<(Method, Uri)>>);
+struct Asked(Mutex<Option<(Method, Uri, RequestId)>>);
 
 impl Asked {
-    fn note(&self, method: &Method, uri: &Uri) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((method.clone(), uri.clone()));
+    fn note(&self, method: &Method, uri: &Uri, id: &RequestId) {
+        let asked = (method.clone(), uri.clone(), id.clone());
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked);
     }
 
     /// As it is told: without its query, in which there may be what is nobody's business.
-    fn last(&self) -> Option<String> {
+    fn last(&self) -> Option<(String, RequestId)> {
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref().map(|(method, uri)| format!("{method} {}", uri.path()))
+        last.as_ref().map(|(method, uri, id)| (format!("{method} {}", uri.path()), id.clone()))
     }
 }

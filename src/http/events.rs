@@ -20,6 +20,7 @@ use refold_domain::schema;
 use refold_projections::query;
 use serde::Deserialize;
 use std::sync::Arc;
+use tracing::Instrument;
 
 mod follow;
 mod paging;
@@ -188,10 +189,11 @@ impl Events {
         };
         let (stream, sse) = self.1.open(request)?;
         let tail = Arc::clone(&self.0.tail);
-        tokio::spawn(async move {
+        let telling = async move {
             let ended = follow::follow(&tail, &stream, &wanted, reading).await;
             stream.end(ended).await;
-        });
+        };
+        tokio::spawn(telling.in_current_span());
         Ok(Live::Events(sse))
     }
 }

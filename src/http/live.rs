@@ -27,6 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
+use tracing::Instrument;
 
 /// How much time lies between two messages at least: five a second.
 const EVERY: Duration = Duration::from_millis(200);
@@ -152,10 +153,11 @@ impl Live {
     fn open(&self, request: &Request, question: Question, known: Option<String>) -> Result<Sse, Problem> {
         let (stream, sse) = self.streams.open(request)?;
         let shown = self.feeds.follow(question);
-        tokio::spawn(async move {
+        let telling = async move {
             let Err(ended) = send(&stream, shown, known).await;
             stream.end(ended).await;
-        });
+        };
+        tokio::spawn(telling.in_current_span());
         Ok(sse)
     }
 }

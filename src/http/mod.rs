@@ -7,6 +7,7 @@
 pub mod admission;
 pub mod allowed;
 pub mod answers;
+pub mod audit;
 pub mod body;
 pub mod browser;
 pub mod connections;
@@ -33,6 +34,7 @@ pub mod problem;
 pub mod purchases;
 pub mod reading;
 pub mod recording;
+pub mod request_id;
 pub mod seldom;
 pub mod streams;
 pub mod templates;

@@ -1,0 +1,94 @@
+//! Who came in, who was refused and what administrators did: a log line each, with the target `refold::audit`.
+//!
+//! Each says by whom, from where, and in which request. None holds what a client made up, but for names of users that
+//! there are and the path: no password, no token. What anybody can cause as often as they like is told so many times in a
+//! while and then counted, so that nobody floods the log.
+
+use super::request_id::RequestId;
+use super::seldom::Seldom;
+use crate::access::Caller;
+use poem::Request;
+use poem::http::StatusCode;
+use std::net::SocketAddr;
+use tracing::field::{DisplayValue, display};
+
+/// The target of all lines: a filter such as `warn,refold::audit=info` writes them where little else is written.
+const TARGET: &str = "refold::audit";
+/// How many lines are written in a while about what anybody can cause: requests refused, logins limited.
+const LINES_MAX: u32 = 100;
+/// How many characters of a path are told.
+const PATH_CHARS_MAX: usize = 200;
+
+/// How a login ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Login {
+    /// A token was given.
+    Ok,
+    /// Name or password were wrong, or the user is disabled.
+    Refused,
+    /// There were too many before it: it was not looked at.
+    Limited,
+}
+
+/// Tells of a login. `user` is the name of a user that there is, else none: people type passwords where names belong.
+pub fn login(request: &Request, user: Option<&str>, ended: Login) {
+    static LIMITED: Seldom = Seldom::times(LINES_MAX);
+    let outcome = match ended {
+        Login::Ok => "ok",
+        Login::Refused => "refused",
+        Login::Limited => "limited",
+    };
+    let told = if ended == Login::Limited { LIMITED.tell() } else { Some(0) };
+    if let Some(untold) = told {
+        let Who { id, address, .. } = Who::of(request);
+        tracing::info!(target: TARGET, request = id, address, user, outcome, untold, "login");
+    }
+}
+
+/// Tells that a request was refused: `status` is 401 or 403, `why` is in words of ours.
+pub fn refused(request: &Request, status: StatusCode, why: &'static str) {
+    static REFUSED: Seldom = Seldom::times(LINES_MAX);
+    if let Some(untold) = REFUSED.tell() {
+        let Who { id, address, caller, user } = Who::of(request);
+        let (status, asked) = (status.as_u16(), asked(request));
+        tracing::info!(
+            target: TARGET, request = id, address, caller, user, asked, status, why, untold, "refused"
+        );
+    }
+}
+
+/// Tells what an administrator did, and to whom: `act(request, "disable user", "ada")`.
+pub fn act(request: &Request, act: &'static str, subject: &str) {
+    let Who { id, address, caller, user } = Who::of(request);
+    tracing::info!(target: TARGET, request = id, address, caller, user, act, subject, "act");
+}
+
+/// Whose request it is; what is not known of it is left out of a line.
+struct Who<'r> {
+    id: Option<&'r str>,
+    address: Option<DisplayValue<&'r SocketAddr>>,
+    /// The caller's id, and their name.
+    caller: Option<&'r str>,
+    user: Option<&'r str>,
+}
+
+impl<'r> Who<'r> {
+    fn of(request: &'r Request) -> Self {
+        let caller = request.data::<Caller>();
+        Self {
+            id: RequestId::told(request).map(RequestId::as_str),
+            address: request.remote_addr().as_socket_addr().map(display),
+            caller: caller.map(|caller| caller.id.as_str()),
+            user: caller.map(|caller| caller.username.as_str()),
+        }
+    }
+}
+
+/// What was asked for: without the query, in which there may be what is nobody's business.
+fn asked(request: &Request) -> String {
+    let path: String = request.uri().path().chars().take(PATH_CHARS_MAX).collect();
+    format!("{} {path}", request.method())
+}
+
+#[cfg(test)]
+mod tests;
