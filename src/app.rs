@@ -1,5 +1,7 @@
 //! The application: built from settings, then run until it is stopped.
 
+use crate::access::exposure::{self, Risk};
+use crate::access::table::Table;
 use crate::http;
 use crate::http::connections::{Limits, serve};
 use crate::service::Service;
@@ -13,6 +15,7 @@ use tokio::net::TcpListener;
 /// A service that is ready to answer requests.
 pub struct App {
     service: Arc<Service>,
+    table: Arc<Table>,
     listener: TcpListener,
     settings: Settings,
 }
@@ -23,11 +26,16 @@ impl App {
     /// # Errors
     /// The reason why it must not start, and what to do.
     pub async fn build(settings: Settings) -> anyhow::Result<Self> {
+        let table = Arc::new(Table::new(&settings.access, &http::known_routes())?);
         let listen = settings.http.listen;
         let listener =
             TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
         let service = Arc::new(Service::start(&settings).await?);
-        Ok(Self { service, listener, settings })
+        let definitions = service.projections.iter().map(|projection| &projection.definition);
+        for Risk { found, remedy } in exposure::risks(&table, definitions) {
+            tracing::warn!(remedy, "{found}");
+        }
+        Ok(Self { service, table, listener, settings })
     }
 
     /// The address that it listens on.
@@ -43,14 +51,14 @@ impl App {
     /// # Errors
     /// Where the server fails, or something could not be finished in time.
     pub async fn run_until_stopped(self, signal: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
-        let Self { service, listener, settings } = self;
+        let Self { service, table, listener, settings } = self;
         let limits = Limits {
             connections_max: settings.http.connections_max,
             head: settings.http.head_timeout,
             answer: settings.http.answer_timeout,
             stop: settings.http.stop_timeout,
         };
-        let routes = http::routes(&service, settings.http);
+        let routes = http::routes(&service, &table, settings.http);
         let served = serve(listener, routes, limits, signal).await;
         let stopped = service.stop(limits.stop).await;
         match (served, stopped) {

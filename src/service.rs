@@ -64,6 +64,8 @@ impl Service {
     /// Where something is not as it must be: the reason, and what to do.
     pub async fn start(settings: &Settings) -> anyhow::Result<Self> {
         let definitions = definition::load(settings.projections.dir.as_deref())?;
+        // Before anything is written: where there can be none, nothing may be served.
+        secrets::place(settings)?;
         let data_dir = DataDir::lock(&settings.data_dir)?;
         let tokens = Tokens::new(&secrets::open(settings)?, &settings.auth);
         let accounts = Arc::new(Nobody);

@@ -2,6 +2,7 @@
 //!
 //! `config/default.toml` explains every key. Whatever is wrong anywhere is told at once, each with its source.
 
+pub mod access;
 pub mod auth;
 mod keys;
 mod layer;
@@ -31,6 +32,8 @@ pub struct Settings {
     pub http: Http,
     /// How tokens are signed.
     pub auth: auth::Auth,
+    /// What each route needs.
+    pub access: access::Access,
     /// Where the log lives.
     pub log: Log,
     /// Where the read models live.
@@ -202,10 +205,19 @@ impl Settings {
 
     fn merged(entries: Vec<layer::Entry>) -> Result<Self> {
         let mut merged = Config::builder().add_source(File::from_str(DEFAULT, FileFormat::Toml));
+        // Routes are no keys with dots: they are set together, as the table that they stand in.
+        let mut routes = Map::new();
         for entry in entries {
-            merged = merged.set_override(&entry.key, entry.value)?;
+            match keys::route(&entry.key) {
+                Some(route) => drop(routes.insert(route.to_owned(), entry.value)),
+                None => merged = merged.set_override(&entry.key, entry.value)?,
+            }
         }
-        merged.build()?.try_deserialize().context("cannot read the settings")
+        merged
+            .set_override(keys::ACCESS, routes)?
+            .build()?
+            .try_deserialize()
+            .context("cannot read the settings")
     }
 }
 

@@ -1,7 +1,10 @@
 //! Who asks, and what they may ask for.
 
+pub mod exposure;
 mod hs256;
+pub mod pass;
 pub mod secrets;
+pub mod table;
 pub mod tokens;
 
 use async_trait::async_trait;

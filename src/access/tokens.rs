@@ -160,9 +160,9 @@ impl Claims {
         Caller { id: self.sub.clone(), username: self.username.clone(), role: self.role }
     }
 
-    /// When the token stops to be taken.
+    /// When the token is taken no more: with the second after the last one in which it was.
     pub fn ends(&self) -> SystemTime {
-        let ends = Duration::from_secs(self.exp.saturating_add(SKEW_SECONDS));
+        let ends = Duration::from_secs(self.exp.saturating_add(SKEW_SECONDS + 1));
         UNIX_EPOCH.checked_add(ends).unwrap_or(UNIX_EPOCH)
     }
 }

@@ -1,10 +1,15 @@
 //! `refold check`: is everything in order to serve?
 
 use super::report::{Check, Report};
+use crate::access::exposure::{self, Risk};
+use crate::access::secrets::{self, Place};
+use crate::access::table::Table;
 use crate::genesis;
 use crate::health::harm;
+use crate::http::known_routes;
 use crate::service::{folded_log, log_config, refuse_other_logs};
 use crate::settings::Settings;
+use crate::settings::access::Need;
 use anyhow::{Context, Result};
 use refold_adapters::Config;
 use refold_adapters::lock::{DataDir, ensure_no_file};
@@ -47,7 +52,8 @@ pub fn run(settings: Result<Settings>, json: bool) -> Result<ExitCode> {
 }
 
 async fn checked(settings: &Settings) -> Report {
-    let mut checks = vec![usable(settings), definitions(settings)];
+    let mut checks = vec![usable(settings), secret(settings)];
+    checks.extend(definitions(settings));
     let log_file = settings.data_dir.join(refold_adapters::embedded::FILE);
     if !log_file.exists() {
         checks.push(no_log(settings));
@@ -93,14 +99,58 @@ fn unusable(error: &anyhow::Error) -> Check {
     Check::failed("settings", format!("{error:#}"), "correct them; config/default.toml explains every key")
 }
 
-fn definitions(settings: &Settings) -> Check {
+/// Where the secret of tokens is; it is not shown, nor made.
+fn secret(settings: &Settings) -> Check {
+    let previous =
+        if settings.auth.previous_secret.is_empty() { "" } else { "; the previous one is taken, too" };
+    let found = secrets::place(settings).and_then(|place| match place {
+        Place::Settings => Ok("that of tokens is in the settings".to_owned()),
+        Place::File(path) if path.exists() => {
+            secrets::find(settings).map(|_| format!("that of tokens is in {}", path.display()))
+        }
+        Place::File(path) => {
+            Ok(format!("there is none for tokens yet; the first start makes {}", path.display()))
+        }
+    });
+    match found {
+        Ok(found) => Check::ok("secret", format!("{found}{previous}")),
+        Err(error) => Check::failed("secret", format!("{error:#}"), "until then a start is refused"),
+    }
+}
+
+/// The definitions, what each route needs, and where the one tells what the other protects.
+fn definitions(settings: &Settings) -> Vec<Check> {
+    let (mut checks, mut loaded) = (Vec::new(), Vec::new());
     match definition::load(settings.projections.dir.as_deref()) {
         Ok(definitions) => {
             let names: Vec<_> = definitions.iter().map(|definition| definition.name.as_str()).collect();
-            Check::ok("definitions", names.join(", "))
+            checks.push(Check::ok("definitions", names.join(", ")));
+            loaded = definitions;
         }
-        Err(errors) => Check::failed("definitions", errors.to_string(), "correct the files"),
+        Err(errors) => checks.push(Check::failed("definitions", errors.to_string(), "correct the files")),
     }
+    match Table::new(&settings.access, &known_routes()) {
+        Ok(table) => {
+            checks.push(Check::ok("access", shown(&table)));
+            let risks = exposure::risks(&table, loaded.iter());
+            checks
+                .extend(risks.into_iter().map(|Risk { found, remedy }| Check::risk("access", found, remedy)));
+        }
+        Err(error) => checks.push(Check::failed("access", error.to_string(), "correct [access]")),
+    }
+    checks
+}
+
+/// The table: a line for each of the needs, with its routes.
+fn shown(table: &Table) -> String {
+    let line = |need: Need| {
+        let of_need = table.entries().iter().filter(|entry| entry.need == need);
+        let mut routes: Vec<_> = of_need.map(|entry| (&entry.path, entry.to_string())).collect();
+        routes.sort();
+        let routes: Vec<_> = routes.into_iter().map(|(_, route)| route).collect();
+        format!("{need}: {}", if routes.is_empty() { "none".to_owned() } else { routes.join(", ") })
+    };
+    Need::ALL.map(line).join("\n")
 }
 
 async fn data(settings: &Settings) -> Vec<Check> {

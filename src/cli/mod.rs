@@ -13,6 +13,7 @@ pub mod restore;
 pub mod serve;
 pub mod store;
 pub mod tail;
+pub mod token;
 
 use crate::settings::Settings;
 use anyhow::{Error, Result};
@@ -31,6 +32,7 @@ const EXAMPLES: &str = "Examples:
   REFOLD__HTTP__LISTEN=0.0.0.0:80 refold serve
                                              a setting from the environment
   refold check                               is everything in order to serve?
+  export REFOLD_TOKEN=$(refold token)        be an operator, for the next two
   refold tail --type food.observed --json    print foods as they are recorded, one JSON object a line
   refold feed --rate 20                      send it made-up commands of all five systems, 20 a second
   refold backup /backups/refold.sqlite       copy the log, while it is served
@@ -148,6 +150,15 @@ pub enum Command {
     /// It holds what was folded from the log, and nothing else: nothing in it is the only copy of anything.
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Print a token for an operator of the service
+    ///
+    /// It is signed with the secret of the settings, or with the one that a service on this machine made at its first start
+    /// (data_dir/token.secret). Whoever can read that is an operator, and needs no user. `feed`, `tail` and `user` take it
+    /// from $REFOLD_TOKEN.
+    ///
+    /// Exit codes: 0 printed, 1 there is no secret to sign it with, 2 typed wrongly.
+    #[command(after_help = token::EXAMPLES)]
+    Token(token::Options),
     /// Print what makes a shell complete refold's commands and options
     #[command(after_help = generate::COMPLETIONS_EXAMPLES)]
     Completions {
@@ -195,6 +206,7 @@ impl Cli {
             Command::Serve { files } => serve::run(settings(files)?),
             Command::Check { files, json } => check::run(settings(files), json),
             Command::Tail(options) => tail::run(&options),
+            Command::Token(options) => token::run(settings(options.files.clone())?, &options),
             Command::Feed(options) => feed::run(&options),
             Command::Completions { shell } => generate::completions(shell),
             Command::Man { dir } => generate::man(dir.as_deref()),
@@ -260,7 +272,16 @@ mod tests {
 
     #[test]
     fn what_is_typed_wrongly_ends_with_2() {
-        for line in ["refold", "refold sevre", "refold serve --port 1", "refold store", "refold --config"] {
+        for line in [
+            "refold token --role root",
+            "refold token --minutes 0",
+            "refold token --name a:b",
+            "refold",
+            "refold sevre",
+            "refold serve --port 1",
+            "refold store",
+            "refold --config",
+        ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), i32::from(USAGE), "{line}");
         }
         assert!(parse("refold sevre").unwrap_err().to_string().contains("serve"), "the nearest is named");

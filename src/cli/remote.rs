@@ -3,12 +3,18 @@
 use anyhow::{Context, Result};
 use clap::Args;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Client, ClientBuilder, Response, Url};
+use reqwest::{Client, ClientBuilder, Response, StatusCode, Url};
 use serde_json::Value;
 use std::time::Duration;
 
 /// How long to wait for a connection.
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
+
+/// The variable with the token, where none is typed.
+const TOKEN_VARIABLE: &str = "REFOLD_TOKEN";
+/// What to do where the service does not take the token, or wants one.
+const TOKEN_REMEDY: &str =
+    "give one as $REFOLD_TOKEN: `refold token` prints one where it can read the service's secret";
 
 /// Where a service is, and who asks it.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -16,8 +22,8 @@ pub struct Remote {
     /// Where the service is
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     pub url: Url,
-    /// Send this as a bearer token; a service that asks nobody who they are ignores it
-    #[arg(long)]
+    /// Send this as a bearer token; better given in the variable, for others may see what is typed
+    #[arg(long, env = TOKEN_VARIABLE, hide_env_values = true)]
     pub token: Option<String>,
 }
 
@@ -36,7 +42,7 @@ impl Remote {
     /// Where the token is none that a header can carry.
     pub(super) fn client(&self) -> Result<ClientBuilder> {
         let mut headers = HeaderMap::new();
-        if let Some(token) = &self.token {
+        if let Some(token) = self.token.as_ref().filter(|token| !token.is_empty()) {
             let bearer = HeaderValue::try_from(format!("Bearer {token}"));
             let mut bearer = bearer.context("--token has characters that no header can carry")?;
             bearer.set_sensitive(true);
@@ -55,9 +61,13 @@ impl Remote {
 pub(super) async fn told(response: Response) -> String {
     let (status, body) = (response.status(), response.text().await.unwrap_or_default());
     let problem: Value = serde_json::from_str(&body).unwrap_or_default();
-    match (problem["title"].as_str(), problem["detail"].as_str()) {
+    let told = match (problem["title"].as_str(), problem["detail"].as_str()) {
         (Some(title), Some(detail)) => format!("the service answers {status}: {title}: {detail}"),
         _ => format!("the service answers {status}"),
+    };
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => format!("{told}; {TOKEN_REMEDY}"),
+        _ => told,
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What is always answered: whoever asks whether the service is well must not be told that it is full.
-const ALWAYS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+pub const ALWAYS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// A middleware that lets so many requests in.
 #[derive(Clone)]

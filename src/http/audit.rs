@@ -46,7 +46,7 @@ pub fn login(request: &Request, user: Option<&str>, ended: Login) {
 }
 
 /// Tells that a request was refused: `status` is 401 or 403, `why` is in words of ours.
-pub fn refused(request: &Request, status: StatusCode, why: &'static str) {
+pub fn refused(request: &Request, status: StatusCode, why: &str) {
     static REFUSED: Seldom = Seldom::times(LINES_MAX);
     if let Some(untold) = REFUSED.tell() {
         let Who { id, address, caller, user } = Who::of(request);

@@ -1,6 +1,6 @@
 //! The HTTP surface: one file a system, and what they share.
 //!
-//! A request comes in through one of the [`connections`], is held to its [`parameters`], read by [`body`] or [`ndjson`] and [`headers`], handled by its system,
+//! A request comes in through one of the [`connections`], is let in by its [`authorization`], held to its [`parameters`], read by [`body`] or [`ndjson`] and [`headers`], handled by its system,
 //! and answered with an object, a stream from [`streams`] or a [`problem`]. [`reading`] is what all queries do first and last. For people there
 //! are the [`page`] and the [`docs`].
 
@@ -8,6 +8,7 @@ pub mod admission;
 pub mod allowed;
 pub mod answers;
 pub mod audit;
+pub mod authorization;
 pub mod body;
 pub mod browser;
 pub mod connections;
@@ -35,17 +36,20 @@ pub mod purchases;
 pub mod reading;
 pub mod recording;
 pub mod request_id;
+pub mod security;
 pub mod seldom;
 pub mod streams;
 pub mod templates;
 pub mod typed;
 pub mod views;
 
+use crate::access::table::{Route, Table};
 use crate::service::Service;
 use crate::settings;
 use poem::middleware::{NormalizePath, TrailingSlash};
 use poem::{Endpoint, EndpointExt};
-use poem_openapi::{OpenApiService, Tags};
+use poem_openapi::registry::MetaPath;
+use poem_openapi::{OpenApi, OpenApiService, Tags};
 use std::sync::Arc;
 
 /// The parts of the OpenAPI document.
@@ -82,10 +86,32 @@ recorded.
 - What happens can be followed: `/events/live` and `/views/{name}/live` are streams (SSE), which resume by `Last-Event-ID`.
 - A long list comes in pages: `next`, or a `Link` with `rel=\"next\"`, says where to go on.";
 
-/// Everything that is served.
-pub fn routes(service: &Arc<Service>, limits: settings::Http) -> impl Endpoint + use<> {
+/// All systems with a route.
+type Apis = (
+    foods::Foods,
+    purchases::Purchases,
+    introductions::Introductions,
+    detections::Detections,
+    pictures::Pictures,
+    views::Views,
+    live::Live,
+    events::Events,
+    operations::Operations,
+);
+
+/// All routes of the OpenAPI document, in its order.
+pub fn known_routes() -> Vec<Route> {
+    let paths = Apis::meta().into_iter().flat_map(|api| api.paths);
+    let routes = paths.flat_map(|MetaPath { path, operations }| {
+        operations.into_iter().map(move |operation| Route { method: operation.method, path: path.clone() })
+    });
+    routes.collect()
+}
+
+/// Everything that is served, to those whom `table` lets in.
+pub fn routes(service: &Arc<Service>, table: &Arc<Table>, limits: settings::Http) -> impl Endpoint + use<> {
     let streams = streams::Streams::new(&limits);
-    let apis = (
+    let apis: Apis = (
         foods::Foods(Arc::clone(service)),
         purchases::Purchases(Arc::clone(service)),
         introductions::Introductions(Arc::clone(service)),
@@ -97,7 +123,7 @@ pub fn routes(service: &Arc<Service>, limits: settings::Http) -> impl Endpoint +
         operations::Operations(Arc::clone(service)),
     );
     let api = OpenApiService::new(apis, "Refold", env!("CARGO_PKG_VERSION")).description(DESCRIPTION);
-    let document = document::complete(&api.spec());
+    let document = security::complete(&document::complete(&api.spec()), table);
     let allowed = allowed::Allowed::by(&document);
     let parameters = parameters::Parameters::by(&document);
     let docs = docs::page(api.swagger_ui_html().replace(&api.spec(), &document));
@@ -106,10 +132,13 @@ pub fn routes(service: &Arc<Service>, limits: settings::Http) -> impl Endpoint +
         .at("/docs", poem::get(docs))
         .with(parameters)
         .with(answers::Answers::new(&service.progress))
+        // In front of the answers that are kept, and behind what makes one path of all that mean the same.
+        .with(authorization::Authorization::new(table, service))
         .with(NormalizePath::new(TrailingSlash::Trim))
         .with(admission::Admission::new(limits.requests_max))
         .data(ndjson::Places::new(limits.ndjson_requests_max))
         .data(Arc::new(limits))
+        .data(Arc::clone(table))
         .before(|request| async move {
             headers::check_host(&request)?;
             Ok(request)

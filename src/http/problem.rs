@@ -3,7 +3,7 @@
 use super::seldom::Seldom;
 use crate::commands::CommandError;
 use crate::commands::chunks::Incomplete;
-use poem::http::{StatusCode, header};
+use poem::http::{HeaderValue, StatusCode, header};
 use poem::{IntoResponse, Response};
 use poem_openapi::Object;
 use poem_openapi::error::ContentTypeError;
@@ -33,6 +33,8 @@ pub struct Problem {
     detail: String,
     errors: Vec<BadField>,
     retry_after: Option<u32>,
+    /// What to do about a 401, for machines.
+    challenge: Option<&'static str>,
 }
 
 /// An error: what went wrong and what to do about it (RFC 9457).
@@ -81,7 +83,8 @@ impl From<FieldError> for BadField {
 
 impl Problem {
     fn new(status: StatusCode, slug: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, slug, title, detail: detail.into(), errors: Vec::new(), retry_after: None }
+        let detail = detail.into();
+        Self { status, slug, title, detail, errors: Vec::new(), retry_after: None, challenge: None }
     }
 
     /// The body is no JSON.
@@ -149,6 +152,17 @@ impl Problem {
     pub fn stopping() -> Self {
         let detail = "the service is stopping and the body had not come whole; nothing was recorded";
         Self::unavailable("not-recorded", "The command was not recorded", detail)
+    }
+
+    /// Nobody knows who asks; the challenge says so to machines.
+    pub fn unauthorized(challenge: &'static str, detail: impl Into<String>) -> Self {
+        let problem = Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Nobody knows who asks", detail);
+        Self { challenge: Some(challenge), ..problem }
+    }
+
+    /// Whoever asks may not.
+    pub fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "You may not do this", detail)
     }
 
     /// There is no such thing.
@@ -238,6 +252,9 @@ impl IntoResponse for Problem {
             Response::builder().status(self.status).content_type(CONTENT_TYPE).body(self.body().to_string());
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        if let Some(challenge) = self.challenge {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response
     }

@@ -3,6 +3,7 @@
 use super::headers::{idempotency_key, traceparent};
 use super::ndjson::{Accepted, Created, Many, Sent};
 use super::problem::Problem;
+use crate::access::Caller;
 use crate::commands::chunks::Chunk;
 use crate::commands::{self, Recorded};
 use crate::service::Service;
@@ -19,7 +20,7 @@ use serde::de::DeserializeOwned;
 use std::ops::Range;
 use uuid::Uuid;
 
-/// Who asks when nobody has to say so.
+/// Who asks when nobody says so.
 const ANYBODY: &str = "";
 /// The name space of ids that are made from a caller's key (RFC 9562, version 5).
 const IDS: Uuid = Uuid::from_u128(0x5265_666f_6c64_4b65_7973_0000_0000_0001);
@@ -27,6 +28,8 @@ const IDS: Uuid = Uuid::from_u128(0x5265_666f_6c64_4b65_7973_0000_0000_0001);
 /// A caller's request to record something.
 #[derive(Debug)]
 pub struct Call {
+    /// Who asks: keys of different people are different keys.
+    caller: String,
     /// The method and path, with its parameters.
     route: String,
     key: Option<String>,
@@ -39,13 +42,14 @@ impl Call {
     /// # Errors
     /// Where a header cannot be read.
     pub fn of(request: &Request, route: impl Into<String>) -> Result<Self, Problem> {
-        Ok(Self { route: route.into(), key: idempotency_key(request)?, trace: traceparent(request) })
+        let caller = request.data::<Caller>().map_or(ANYBODY, |caller| &caller.id).to_owned();
+        Ok(Self { caller, route: route.into(), key: idempotency_key(request)?, trace: traceparent(request) })
     }
 
     /// An id for what the server names: the same for the same key, so that a repeat finds the first command.
     pub fn new_id(&self) -> Uuid {
         match &self.key {
-            Some(key) => named(&(ANYBODY, &self.route, key)),
+            Some(key) => named(&(&self.caller, &self.route, key)),
             None => Uuid::now_v7(),
         }
     }
@@ -66,7 +70,7 @@ impl Call {
             let hash = lines::chunk_hash(hash, number);
             let request = match &self.key {
                 Some(key) if number > 0 => {
-                    let id = named(&(ANYBODY, &self.route, key, number)).to_string();
+                    let id = named(&(&self.caller, &self.route, key, number)).to_string();
                     self.part(number, id, hash, Vec::new())
                 }
                 Some(_) => self.whole(self.new_id().to_string(), hash, Vec::new()),
@@ -99,14 +103,14 @@ impl Call {
     }
 
     fn whole(&self, partition_key: String, hash: Hash, streams: Vec<String>) -> commands::Request {
-        let stream = |key: &String| stream::idempotency(ANYBODY, &self.route, &partition_key, key);
+        let stream = |key: &String| stream::idempotency(&self.caller, &self.route, &partition_key, key);
         let idempotency = self.key.as_ref().map(stream);
         self.guarded(partition_key, idempotency, hash, streams)
     }
 
     fn part(&self, part: u32, partition_key: String, hash: Hash, streams: Vec<String>) -> commands::Request {
         let stream =
-            |key: &String| stream::idempotency_of_part(ANYBODY, &self.route, &partition_key, key, part);
+            |key: &String| stream::idempotency_of_part(&self.caller, &self.route, &partition_key, key, part);
         let idempotency = self.key.as_ref().map(stream);
         self.guarded(partition_key, idempotency, hash, streams)
     }

@@ -5,6 +5,8 @@
 
 use super::connections::{Cut, Stopping};
 use super::problem::Problem;
+use super::seldom::Seldom;
+use crate::access::pass::{Pass, Refused};
 use crate::settings;
 use bytes::Bytes;
 use futures::{FutureExt, stream};
@@ -17,16 +19,19 @@ use poem_openapi::registry::{
     MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry,
 };
 use refold_domain::metric;
+use serde_json::json;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// How many pieces of a stream may wait to be sent.
 const PIECES_MAX: usize = 4;
 /// How long a client may take for the last words of a stream before its connection is cut.
 const LAST_WORDS_WAIT: Duration = Duration::from_millis(500);
+/// How often is looked whether the client of a stream may stay.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// After how many milliseconds a client should come back.
 const RETRY_MS: u32 = 1_000;
 
@@ -51,6 +56,10 @@ pub struct Stream {
     patience: Duration,
     /// When something was sent last.
     spoke: Mutex<Instant>,
+    /// What its client was let in with, where anything is needed or was brought.
+    pass: Option<Pass>,
+    /// When it was looked last whether they may stay.
+    looked: Mutex<Instant>,
     _place: OwnedSemaphorePermit,
     _open: Open,
     dropped: Counter,
@@ -65,6 +74,8 @@ pub enum Ended {
     Stopping,
     /// Its client was too slow: how.
     Slow(&'static str),
+    /// Its client may not stay: why.
+    Denied(String),
 }
 
 /// A stream as an answer.
@@ -107,7 +118,8 @@ impl Streams {
         self.open.increment(1);
         let (patience, dropped) = (self.patience, self.dropped.clone());
         let _open = Open(self.open.clone());
-        let spoke = Mutex::new(Instant::now());
+        let pass = request.data::<Pass>().cloned();
+        let [spoke, looked] = [Instant::now(); 2].map(Mutex::new);
         let stream = Stream {
             pieces,
             last_words,
@@ -116,6 +128,8 @@ impl Streams {
             cut,
             patience,
             spoke,
+            pass,
+            looked,
             _place: place,
             _open,
             dropped,
@@ -134,6 +148,7 @@ impl Stream {
         if piece.is_empty() {
             return Ok(());
         }
+        self.stay().await?;
         *self.spoke() = Instant::now();
         tokio::select! {
             biased;
@@ -173,6 +188,7 @@ impl Stream {
                 () = self.pieces.closed() => return Err(Ended::Gone),
                 () = self.stopping.begun() => return Err(Ended::Stopping),
                 () = sleep_until(self.next_beat()) => {}
+                () = self.next_look() => {}
             }
         }
     }
@@ -189,6 +205,7 @@ impl Stream {
         if self.stopping.begun().now_or_never().is_some() {
             return Err(Ended::Stopping);
         }
+        self.stay().await?;
         if self.next_beat() <= Instant::now() {
             self.send(format!(":\n{}\n", beat())).await?;
         }
@@ -204,6 +221,44 @@ impl Stream {
         self.spoke.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn looked(&self) -> MutexGuard<'_, Instant> {
+        self.looked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks from time to time whether the client may stay: the token may expire, and its user be disabled.
+    async fn stay(&self) -> Result<(), Ended> {
+        let Some(pass) = &self.pass else { return Ok(()) };
+        if self.looked().elapsed() < LOOK_EVERY && !pass.left().is_zero() {
+            return Ok(());
+        }
+        *self.looked() = Instant::now();
+        match pass.renew().await {
+            Ok(()) => Ok(()),
+            Err(Refused::Unknown(error)) => {
+                static FAILED: Seldom = Seldom::new();
+                if let Some(untold) = FAILED.tell() {
+                    tracing::warn!(
+                        untold,
+                        "whether clients of streams may stay will be looked at again: {error:#}"
+                    );
+                }
+                Ok(())
+            }
+            Err(refused) => Err(Ended::Denied(refused.to_string())),
+        }
+    }
+
+    /// Returns when it is to be looked again; never, where anybody may stay.
+    async fn next_look(&self) {
+        match &self.pass {
+            Some(pass) => {
+                let until_next = LOOK_EVERY.saturating_sub(self.looked().elapsed());
+                sleep(until_next.min(pass.left())).await;
+            }
+            None => std::future::pending().await,
+        }
+    }
+
     /// Ends it, and tells the client why.
     pub async fn end(self, ended: Ended) {
         let words = match ended {
@@ -212,10 +267,9 @@ impl Stream {
             Ended::Slow(how) => {
                 self.dropped.increment(1);
                 tracing::info!("a stream was dropped: {how}");
-                let data =
-                    serde_json::json!({"reason": how, "remedy": "read faster, and go on from the last id"});
-                format!("event: dropped\ndata: {data}\n\n")
+                dropped(how, "read faster, and go on from the last id")
             }
+            Ended::Denied(why) => dropped(&why, "log in again, and go on from the last id"),
         };
         let Self { pieces, last_words, sent, cut, _place, _open, .. } = self;
         // Who has gone meanwhile does not hear it.
@@ -225,6 +279,11 @@ impl Stream {
             cut.off();
         }
     }
+}
+
+/// The message that ends a stream whose client could have had more.
+fn dropped(reason: &str, remedy: &str) -> String {
+    format!("event: dropped\ndata: {}\n\n", json!({"reason": reason, "remedy": remedy}))
 }
 
 /// What was sent, then the last words, if there are any.

@@ -1,5 +1,6 @@
 //! The paths of the OpenAPI document, `/introductions/{id}` for example, and which of them a request's path is one of.
 
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 /// All paths, with something known of each.
@@ -28,17 +29,20 @@ pub struct Found<'t, 'p, T> {
 }
 
 impl<T> Templates<T> {
+    /// These paths, the first of which wins.
+    pub fn new<'p>(paths: impl IntoIterator<Item = (&'p str, T)>) -> Self {
+        let template =
+            |(path, known)| Template { segments: segments(path).map(Segment::read).collect(), known };
+        Self(paths.into_iter().map(template).collect())
+    }
+
     /// The paths of a document, with what `know` makes of each.
     ///
     /// # Panics
     /// Where the document has none.
     pub fn of(document: &Value, know: impl Fn(&Value) -> T) -> Self {
         let paths = document["paths"].as_object().expect("a document has paths");
-        let template = |(template, item): (&String, &Value)| Template {
-            segments: segments(template).map(Segment::read).collect(),
-            known: know(item),
-        };
-        Self(paths.iter().map(template).collect())
+        Self::new(paths.iter().map(|(path, item)| (path.as_str(), know(item))))
     }
 
     /// The one that a path is of, with and without a slash at its end.
@@ -57,7 +61,7 @@ impl<T> Template<T> {
         let mut parameters = Vec::new();
         for segment in segments(path) {
             match known.next()? {
-                Segment::Literal(literal) if literal != segment => return None,
+                Segment::Literal(literal) if !is(segment, literal) => return None,
                 Segment::Literal(_) => {}
                 Segment::Parameter(name) => parameters.push((name.as_str(), segment)),
             }
@@ -73,8 +77,14 @@ impl Segment {
     }
 }
 
-fn segments(path: &str) -> impl Iterator<Item = &str> {
+/// The parts of a path, between its slashes.
+pub fn segments(path: &str) -> impl Iterator<Item = &str> + Clone {
     path.trim_matches('/').split('/')
+}
+
+/// Whether a part of a request's path is this text, however it is encoded.
+fn is(segment: &str, literal: &str) -> bool {
+    percent_decode_str(segment).decode_utf8().is_ok_and(|text| text == literal)
 }
 
 #[cfg(test)]

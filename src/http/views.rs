@@ -5,10 +5,13 @@ use super::failure::{Failure, Querying, Reading};
 use super::problem::Problem;
 use super::reading::{page, wait_for_receipts};
 use super::typed::{Form, Typed};
+use crate::access::table::Table;
 use crate::service::Service;
+use crate::settings::access::Need;
 use futures::future::join_all;
 use jiff::Timestamp;
 use poem::Request;
+use poem::http::Method;
 use poem_openapi::param::{Path, Query as Parameter};
 use poem_openapi::payload::Json;
 use poem_openapi::registry::MetaSchema;
@@ -46,6 +49,8 @@ struct Listed {
     definition: String,
     /// Whether it can be read now
     state: ViewState,
+    /// What is needed to read it: open, user or admin
+    needs: String,
 }
 
 /// Whether a view can be read.
@@ -152,7 +157,8 @@ impl Views {
     #[oai(path = "/views", method = "get")]
     async fn list(&self, request: &Request) -> Result<AllViews, Failure<Querying>> {
         let position = self.position_after(request).await?;
-        let listed = self.0.projections.iter().map(|projection| self.listed(projection));
+        let table: &Arc<Table> = request.data().ok_or_else(|| Problem::internal("no table"))?;
+        let listed = self.0.projections.iter().map(|projection| self.listed(projection, table));
         Ok(AllViews::List(Json(listed.collect()), position))
     }
 
@@ -216,8 +222,9 @@ impl Views {
         Ok(self.0.progress.position().to_string())
     }
 
-    fn listed(&self, projection: &Projection) -> Listed {
+    fn listed(&self, projection: &Projection, table: &Table) -> Listed {
         let definition = &projection.definition;
+        let needs = table.need(&Method::GET, &format!("/views/{}", definition.name));
         Listed {
             name: definition.name.clone(),
             kind: projection.view.kind().to_owned(),
@@ -226,6 +233,7 @@ impl Views {
             fields: projection.view.fields(),
             definition: definition.text.clone(),
             state: self.state(projection),
+            needs: needs.unwrap_or(Need::Admin).name().to_owned(),
         }
     }
 

@@ -1,8 +1,9 @@
 //! Which keys there are, and which values each of them may have.
 
+use super::access::Need;
 use super::auth::SECRET_BYTES_MIN;
 use super::layer::Entry;
-use config::ValueKind;
+use config::{Value, ValueKind};
 use refold_domain::nearest;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -27,7 +28,10 @@ const CRATES: [&str; 9] = [
     "poem_openapi",
 ];
 
-/// Every key, with what is allowed for it.
+/// The section whose keys are routes: which ones there are is not known here.
+pub(super) const ACCESS: &str = "access";
+
+/// Every key but those of [`ACCESS`], with what is allowed for it.
 pub(super) const KEYS: &[(&str, Allowed)] = &[
     ("data_dir", Allowed::Path),
     ("http.listen", Allowed::Address),
@@ -81,6 +85,9 @@ pub(super) enum Allowed {
 /// Finds fault with an entry: its key is not known, or its value is not allowed.
 pub(super) fn problem(entry: &Entry) -> Result<(), String> {
     let Entry { key, value, source } = entry;
+    if let Some(route) = route(key) {
+        return needs(route, value).map_err(|wrong| format!("{source}: {wrong}"));
+    }
     if let Some((_, allowed)) = KEYS.iter().find(|(known, _)| known == key) {
         let fits = allowed.has(&value.kind, source.is_text());
         let shown =
@@ -88,13 +95,35 @@ pub(super) fn problem(entry: &Entry) -> Result<(), String> {
         let fault = || format!("{source}: {key} = {shown} is not allowed: it must be {allowed}");
         return fits.then_some(()).ok_or_else(fault);
     }
-    if key.is_empty() || names_in(key).is_empty() {
+    if key != ACCESS && (key.is_empty() || names_in(key).is_empty()) {
         return Err(format!("{source}: {}", unknown(key)));
     }
     let sets_nothing = matches!(value.kind, ValueKind::Table(_));
-    let inside = names_in(key).into_iter().collect::<Vec<_>>().join(", ");
+    let names = names_in(key).into_iter().collect::<Vec<_>>().join(", ");
+    let inside = if key == ACCESS { "routes, such as \"GET /stats\"" } else { &names };
     let fault = || format!("{source}: {key} is a section, not a value; its keys: {inside}");
     sets_nothing.then_some(()).ok_or_else(fault)
+}
+
+/// The route that a key of [`ACCESS`] names.
+pub(super) fn route(key: &str) -> Option<&str> {
+    key.strip_prefix(ACCESS)?.strip_prefix('.')
+}
+
+/// Finds fault with what a route is said to need.
+fn needs(route: &str, value: &Value) -> Result<(), String> {
+    let is_need = |need: &Need| matches!(&value.kind, ValueKind::String(text) if text == need.name());
+    let shown = || shown(&value.kind);
+    let words = || Need::ALL.map(Need::name).join("\" or \"");
+    let fault = || {
+        format!(
+            "[{ACCESS}] {} = {} is not allowed: it must be \"{}\"",
+            nearest::quoted(route),
+            shown(),
+            words()
+        )
+    };
+    Need::ALL.iter().any(is_need).then_some(()).ok_or_else(fault)
 }
 
 /// A sentence about a key that is not known, with those that are known at its level.
@@ -187,5 +216,6 @@ fn names_in(section: &str) -> BTreeSet<&'static str> {
         "" => Some(*key),
         _ => key.strip_prefix(section)?.strip_prefix('.'),
     });
-    inside.map(|key| key.split('.').next().unwrap_or(key)).collect()
+    let also = section.is_empty().then_some(ACCESS);
+    inside.map(|key| key.split('.').next().unwrap_or(key)).chain(also).collect()
 }

@@ -1,7 +1,8 @@
 //! What the settings promise: layers, names, bounds, and a documented default of every key.
 
+use super::access::Need;
 use super::auth::SECRET_BYTES_MIN;
-use super::keys::{Allowed, KEYS};
+use super::keys::{Allowed, KEYS, route};
 use super::*;
 use std::fs;
 use tempfile::TempDir;
@@ -48,6 +49,16 @@ fn later_layers_win() {
     assert_eq!(settings.data_dir, Path::new("/third"));
     assert_eq!(settings.log.partitions, 3);
     assert_eq!(settings.telemetry.log, "debug");
+}
+
+#[test]
+fn each_file_changes_those_routes_that_it_names() {
+    let first = "[access]\n'GET /stats' = 'open'\n'GET /views/food_counts' = 'user'";
+    let second = "access.'GET /stats' = 'admin'";
+    let (own, usual) = (load(&[first, second], &[]).unwrap().access, load(&[], &[]).unwrap().access);
+    assert_eq!((own["GET /stats"], own["GET /views/food_counts"]), (Need::Admin, Need::User));
+    assert_eq!(own.len(), usual.len() + 1);
+    assert_eq!(own["GET /events"], usual["GET /events"]);
 }
 
 #[test]
@@ -104,7 +115,7 @@ fn an_unknown_key_is_answered_with_the_known_ones() {
     assert!(told.contains(r#"0.toml: unknown key "lisen" in [http]: did you mean "listen"?"#), "{told}");
     assert!(told.contains("body_bytes_max, body_timeout_ms"), "{told}");
     assert!(
-        told.contains(r#"$REFOLD__DATADIR: unknown key "datadir": did you mean "data_dir"? known: data_dir, decide, http"#),
+        told.contains(r#"$REFOLD__DATADIR: unknown key "datadir": did you mean "data_dir"? known: access, auth, data_dir, decide, http"#),
         "{told}"
     );
 }
@@ -119,6 +130,13 @@ fn odd_shapes_are_unknown_keys_too() {
         ("[http.listen]", "http.listen = a table is not allowed"),
         ("[http.lisen.deep]\nx = 1", r#"unknown key "lisen" in [http]"#),
         ("[[http]]\nlisten = 'x'", "http is a section, not a value"),
+        ("access = 'open'", "access is a section, not a value; its keys: routes, such as \"GET /stats\""),
+        (
+            "access.'GET /stats' = 5",
+            r#"[access] "GET /stats" = 5 is not allowed: it must be "open" or "user" or "admin""#,
+        ),
+        ("[access.'GET /stats']", r#"[access] "GET /stats" = a table is not allowed"#),
+        ("access.'GET /stats' = 'User'", r#""User" is not allowed"#),
         ("DATA_DIR = 'x'", r#"unknown key "DATA_DIR": did you mean "data_dir"?"#),
         ("'' = 1", r#"unknown key """#),
     ] {
@@ -211,6 +229,8 @@ fn a_bad_value_is_refused_also_where_a_later_layer_hides_it() {
 fn the_default_file_has_exactly_the_keys_of_the_struct() {
     let mut keys = Vec::new();
     collect_keys("", &serde_json::to_value(load(&[], &[]).unwrap()).unwrap(), &mut keys);
+    // Which routes there are, is for the routes to say.
+    keys.retain(|key| route(key).is_none());
     let mut known: Vec<_> = KEYS.iter().map(|(key, _)| (*key).to_owned()).collect();
     keys.sort();
     known.sort();

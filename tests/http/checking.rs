@@ -76,7 +76,7 @@ async fn what_a_killed_service_left_is_in_order() {
     let mut server = fed().await;
     server.kill().await;
     let said = check(&server, 0).await;
-    assert!(said.contains("4 checked: 4 ok"), "{said}");
+    assert!(said.contains("6 checked: 6 ok"), "{said}");
     server.up().await;
     server.stop().await;
     check(&server, 0).await;

@@ -76,7 +76,7 @@ async fn a_check_tells_what_is_in_order_and_what_is_not() {
     assert!(status.success() && said.contains(&format!("process {}", server.pid())), "{said}");
     server.stop().await;
     let (status, said) = server.run(&["check"]).await;
-    assert!(status.success() && said.contains("4 checked: 4 ok"), "{said}");
+    assert!(status.success() && said.contains("6 checked: 6 ok"), "{said}");
     let (status, said) = server.with("LOG__PARTITIONS", "9").run(&["check", "--json"]).await;
     assert_eq!(status.code(), Some(1));
     let report: serde_json::Value = serde_json::from_str(&said).unwrap();

@@ -1,6 +1,7 @@
 //! A client of the service, as a patient one is written: it repeats what was not answered, with the same key.
 
 use crate::server::in_time;
+use crate::tokens;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
@@ -14,10 +15,12 @@ const REQUEST_SECONDS: u64 = 40;
 /// How long to wait before a request is repeated, in milliseconds, unless the service comes back sooner.
 const REPEAT_MS: u64 = 20;
 
-/// Somebody who talks to the service, wherever it runs at the moment.
+/// Somebody who talks to the service, wherever it runs at the moment: an operator, unless told otherwise.
 #[derive(Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
+    /// What is sent along with each request.
+    token: Option<String>,
     address: watch::Receiver<Option<SocketAddr>>,
 }
 
@@ -43,7 +46,12 @@ impl Client {
     pub(crate) fn new(address: watch::Receiver<Option<SocketAddr>>) -> Self {
         let http = reqwest::Client::builder().timeout(Duration::from_secs(REQUEST_SECONDS));
         let http = http.redirect(reqwest::redirect::Policy::none()).no_proxy();
-        Self { http: http.build().unwrap(), address }
+        Self { http: http.build().unwrap(), token: Some(tokens::admin().to_owned()), address }
+    }
+
+    /// The same, for somebody else.
+    pub(crate) fn with_token<'t>(&self, token: impl Into<Option<&'t str>>) -> Self {
+        Self { token: token.into().map(str::to_owned), ..self.clone() }
     }
 
     pub(crate) fn get(&self, path: impl Into<String>) -> Call {
@@ -69,7 +77,11 @@ impl Client {
 
     pub(crate) fn call(&self, method: Method, path: impl Into<String>) -> Call {
         let client = self.clone();
-        Call { client, method, path: path.into(), headers: HeaderMap::new(), body: None }
+        let call = Call { client, method, path: path.into(), headers: HeaderMap::new(), body: None };
+        match &self.token {
+            Some(token) => call.header("Authorization", format!("Bearer {token}")),
+            None => call,
+        }
     }
 
     /// Where the service listens, once it does.

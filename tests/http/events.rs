@@ -9,6 +9,7 @@ use crate::purchases::purchase;
 use crate::raw::Raw;
 use crate::server::{Server, in_time};
 use crate::sse::Stream;
+use crate::tokens;
 use futures::future::join_all;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -251,7 +252,8 @@ async fn who_follows_from_now_on_gets_what_comes_and_nothing_older() {
 /// Somebody who asks and then reads nothing, with a small window.
 async fn asks_and_does_not_read(client: &Client, path: &str) -> Raw {
     let mut deaf = Raw::narrow(client).await;
-    deaf.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+    let token = tokens::admin();
+    deaf.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n")).await;
     deaf
 }
 

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a helper that gives up fails the test it helps")]
 
 mod answers;
+mod authorization;
 mod backup;
 mod bad_input;
 mod checking;
@@ -34,3 +35,4 @@ mod statistics;
 mod stopping;
 mod store;
 mod tail;
+mod tokens;

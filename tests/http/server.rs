@@ -1,6 +1,7 @@
 //! The real binary on a directory of its own: started, killed, stopped, and started again.
 
 use crate::client::Client;
+use crate::tokens;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -38,7 +39,12 @@ impl Server {
         Self {
             home: tempfile::tempdir().unwrap(),
             prefix: Vec::new(),
-            variables: vec![("REFOLD__HTTP__LISTEN".into(), "127.0.0.1:0".into())],
+            variables: vec![
+                ("REFOLD__HTTP__LISTEN".into(), "127.0.0.1:0".into()),
+                ("REFOLD__AUTH__SECRET".into(), tokens::SECRET.into()),
+                // Of those commands that talk to a service.
+                ("REFOLD_TOKEN".into(), tokens::admin().into()),
+            ],
             process: None,
             address: watch::Sender::new(None),
         }
@@ -60,6 +66,12 @@ impl Server {
         let key = format!("REFOLD__{key}");
         self.variables.retain(|(known, _)| *known != key);
         self.variables.push((key, value.to_owned()));
+    }
+
+    /// The same without the secret and the token that tests know.
+    pub(crate) fn without_secret(mut self) -> Self {
+        self.variables.retain(|(known, _)| !known.ends_with("SECRET") && !known.ends_with("TOKEN"));
+        self
     }
 
     /// The same with `REFOLD__<key>` set.

@@ -2,6 +2,7 @@
 
 use crate::foods::observe;
 use crate::server::{Server, in_time};
+use crate::tokens;
 use serde_json::Value;
 use std::net::TcpListener;
 use std::process::Stdio;
@@ -34,8 +35,18 @@ async fn events_are_printed_once_also_across_a_restart() {
     let client = server.client();
     let mut ids = Vec::new();
     ids.push(observe(&client, "pie").send().await.is(201).receipt());
-    let arguments =
-        ["tail", "--url", &url, "--json", "--from", "start", "--type", "food.observed", "--token", "t"];
+    let arguments = [
+        "tail",
+        "--url",
+        &url,
+        "--json",
+        "--from",
+        "start",
+        "--type",
+        "food.observed",
+        "--token",
+        tokens::admin(),
+    ];
     let mut tail = Tail::start(&server, &arguments);
     let mut printed: Vec<Value> = vec![serde_json::from_str(&tail.line().await).unwrap()];
     server.kill().await;

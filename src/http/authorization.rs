@@ -1,0 +1,145 @@
+//! Lets a request in that has what its route needs, and tells it whose it is.
+//!
+//! It stands in front of all that answers, kept answers too. A token that is not taken is refused also where none is
+//! needed: whoever sends one believes that it counts.
+
+use super::admission::ALWAYS;
+use super::audit;
+use super::problem::Problem;
+use super::seldom::Seldom;
+use crate::access::pass::{Pass, Refused};
+use crate::access::table::Table;
+use crate::service::Service;
+use crate::settings::access::Need;
+use poem::http::{StatusCode, header};
+use poem::{Endpoint, IntoResponse, Middleware, Request, Response};
+use std::sync::Arc;
+
+/// What stands before a token, and asks for one.
+const SCHEME: &str = "Bearer";
+/// What tells that one was not taken (RFC 6750, 3).
+const INVALID: &str = r#"Bearer error="invalid_token""#;
+
+/// A middleware that lets in who may come.
+#[derive(Clone)]
+pub struct Authorization {
+    table: Arc<Table>,
+    service: Arc<Service>,
+}
+
+/// An endpoint that not everybody may ask.
+pub struct Guarded<E> {
+    inner: E,
+    authorization: Authorization,
+}
+
+impl Authorization {
+    /// Lets in whom the table lets in, where their token is one of the service's.
+    pub fn new(table: &Arc<Table>, service: &Arc<Service>) -> Self {
+        Self { table: Arc::clone(table), service: Arc::clone(service) }
+    }
+
+    /// What a request needs; nothing, if nobody is to look at what it brings.
+    fn need(&self, request: &Request) -> Option<Need> {
+        let path = request.uri().path();
+        // Where there is no such route, that is what is answered.
+        let need = self.table.need(request.method(), path)?;
+        // Whoever asks whether the service is well is told so, whatever they send along.
+        (need != Need::Open || !ALWAYS.contains(&path)).then_some(need)
+    }
+
+    /// Tells a request whose it is, if it has what is needed.
+    async fn admit(&self, request: &mut Request, need: Need) -> Result<(), Denied> {
+        let Some(token) = token(request)? else {
+            return if need == Need::Open { Ok(()) } else { Err(Denied::Nobody) };
+        };
+        let claims = self.service.tokens.verify(token).map_err(Refused::from)?;
+        let pass = Pass::new(claims, &self.service.accounts).await?;
+        let caller = pass.caller();
+        let role = caller.role;
+        request.set_data(caller);
+        request.set_data(pass);
+        if need.is_met_by(role) { Ok(()) } else { Err(Denied::Lacks(need)) }
+    }
+}
+
+/// Why a request is not let in.
+#[derive(Debug, thiserror::Error)]
+enum Denied {
+    #[error("this needs a token")]
+    Nobody,
+    #[error("two tokens were sent")]
+    Ambiguous,
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error("this needs the role {0}")]
+    Lacks(Need),
+}
+
+impl Denied {
+    /// Tells the audit of it, and makes the answer.
+    fn told(self, request: &Request) -> Problem {
+        let detail = self.to_string();
+        let (status, problem) = match self {
+            Self::Nobody => {
+                let detail = format!(
+                    "{detail}: send it as `Authorization: {SCHEME} TOKEN`; POST /login gives one to users"
+                );
+                (StatusCode::UNAUTHORIZED, Problem::unauthorized(SCHEME, detail))
+            }
+            Self::Refused(Refused::Unknown(error)) => return unknown(&detail, &error),
+            Self::Ambiguous | Self::Refused(_) => {
+                (StatusCode::UNAUTHORIZED, Problem::unauthorized(INVALID, format!("{detail}; log in again")))
+            }
+            Self::Lacks(_) => (StatusCode::FORBIDDEN, Problem::forbidden(detail.clone())),
+        };
+        audit::refused(request, status, &detail);
+        problem
+    }
+}
+
+fn unknown(detail: &str, error: &anyhow::Error) -> Problem {
+    static FAILED: Seldom = Seldom::new();
+    if let Some(untold) = FAILED.tell() {
+        tracing::error!(untold, "a token was not judged: {error:#}");
+    }
+    Problem::unavailable("store", "The users cannot be read", format!("{detail}: {error:#}; try again soon"))
+}
+
+/// The token that a request brings. Another scheme is between the client and whatever stands in front of the service.
+fn token(request: &Request) -> Result<Option<&str>, Denied> {
+    let sent = request.headers().get_all(header::AUTHORIZATION).iter();
+    let mut tokens = sent.filter_map(|value| {
+        let value = value.as_bytes();
+        let end = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
+        let (scheme, token) = value.split_at(end);
+        // What is no text is no token, but it was meant to be one.
+        let token = std::str::from_utf8(token.trim_ascii()).unwrap_or_default();
+        scheme.eq_ignore_ascii_case(SCHEME.as_bytes()).then_some(token)
+    });
+    match (tokens.next(), tokens.next()) {
+        (token, None) => Ok(token),
+        (_, Some(_)) => Err(Denied::Ambiguous),
+    }
+}
+
+impl<E: Endpoint> Middleware<E> for Authorization {
+    type Output = Guarded<E>;
+
+    fn transform(&self, inner: E) -> Guarded<E> {
+        Guarded { inner, authorization: self.clone() }
+    }
+}
+
+impl<E: Endpoint> Endpoint for Guarded<E> {
+    type Output = Response;
+
+    async fn call(&self, mut request: Request) -> poem::Result<Response> {
+        if let Some(need) = self.authorization.need(&request)
+            && let Err(denied) = self.authorization.admit(&mut request, need).await
+        {
+            return Ok(denied.told(&request).into_response());
+        }
+        Ok(self.inner.call(request).await?.into_response())
+    }
+}
