@@ -5,6 +5,7 @@ script/soak builds what it needs and records the last lines that this prints.
 
 import argparse
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -43,7 +44,8 @@ def fed(options, server):
     """The summary, and how much memory the service held all the while."""
     command = [options.refold, "feed", "--url", f"http://{server.address}", "--rate", "max", "--for", f"{options.seconds}s", "--json"]
     command += ["--connections", str(CONNECTIONS)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as feed:
+    env = {**os.environ, "REFOLD_TOKEN": server.token}
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as feed:
         try:
             held = [memory(server)]
             while feed.poll() is None:

@@ -34,7 +34,10 @@ def wrk(server, connections, seconds, path, script=None):
 
 def wrk_command(server, connections, seconds, path, script=None):
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", f"http://{server.address}{path}"]
-    return command + (["-s", str(script)] if script else [])
+    if script:
+        # What a script posts needs no token.
+        return command + ["-s", str(script)]
+    return command + [part for name, value in server.headers.items() for part in ("-H", f"{name}: {value}")]
 
 
 def rate_of(load):
@@ -79,7 +82,7 @@ def post_lines(server, path, bodies, connections):
                     body = next(bodies, None)
                 if body is None:
                     return
-                connection.request("POST", path, body, {"Content-Type": "application/x-ndjson"})
+                connection.request("POST", path, body, {**server.headers, "Content-Type": "application/x-ndjson"})
                 answer = connection.getresponse()
                 said = answer.read()
                 if answer.status not in (200, 201):

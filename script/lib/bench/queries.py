@@ -47,7 +47,7 @@ def cursor(server, page):
     path = PAGED
     with server.connection() as connection:
         for _ in range(page - 1):
-            connection.request("GET", path)
+            connection.request("GET", path, headers=server.headers)
             found = urllib.parse.quote(json.loads(connection.getresponse().read())["next"])
             path = f"{PAGED}&cursor={found}"
     return found

@@ -13,6 +13,7 @@ from pathlib import Path
 
 START_SECONDS_MAX = 60
 REQUEST_SECONDS_MAX = 120
+TOKEN_MINUTES = 24 * 60
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -21,6 +22,8 @@ class Server:
 
     def __init__(self, command, address, home, env=None):
         self.address, self.home = address, home
+        # What says who asks, where anybody wants to know.
+        self.headers = {}
         log = open(home / "server.log", "ab")
         self.process = subprocess.Popen(command, cwd=home, env={**os.environ, **(env or {})}, stdout=log, stderr=log)
 
@@ -30,7 +33,7 @@ class Server:
     def get(self, path, headers=None):
         """The status and the body."""
         with self.connection() as connection:
-            connection.request("GET", path, headers=headers or {})
+            connection.request("GET", path, headers={**self.headers, **(headers or {})})
             answer = connection.getresponse()
             return answer.status, answer.read()
 
@@ -74,6 +77,8 @@ def refold(options, home, seconds=START_SECONDS_MAX, **settings):
     server = Server([options.refold, "serve"], address, home, env)
     try:
         server.ready_after = server.until("/readyz", seconds)
+        server.token = token(options, home)
+        server.headers = {"Authorization": f"Bearer {server.token}"}
         yield server
     finally:
         server.stop()
@@ -98,6 +103,12 @@ def ceiling(options, home):
     finally:
         server.process.kill()
         server.process.wait()
+
+
+def token(options, home):
+    """An operator's, good for longer than any measurement takes."""
+    command = [options.refold, "token", "--minutes", str(TOKEN_MINUTES)]
+    return subprocess.run(command, check=True, cwd=home, env={**os.environ, **of_data(home)}, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 def empty_store(options, home):
