@@ -57,7 +57,8 @@ impl Service {
     /// # Errors
     /// Where something is not as it must be: the reason, and what to do.
     pub async fn start(settings: &Settings) -> anyhow::Result<Self> {
-        let definitions = definition::load(settings.projections.dir.as_deref())?;
+        let definitions =
+            definition::load(settings.projections.dir.as_deref(), &settings.vehicles.suspicious)?;
         let data_dir = DataDir::lock(&settings.data_dir)?;
         let log = open_log(settings).await?;
         let partitions = NonZeroU32::new(settings.log.partitions).context("log.partitions is 0")?;

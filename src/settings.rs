@@ -4,6 +4,7 @@
 
 mod keys;
 mod layer;
+pub mod vehicles;
 
 use anyhow::{Context, Result, ensure};
 use config::{Config, File, FileFormat, Map};
@@ -37,6 +38,8 @@ pub struct Settings {
     pub decide: Decide,
     /// Which definitions there are besides the built-in ones.
     pub projections: Projections,
+    /// What the vehicle detections are watched for.
+    pub vehicles: vehicles::Vehicles,
     /// What the process tells about itself.
     pub telemetry: Telemetry,
 }

@@ -94,7 +94,7 @@ fn unusable(error: &anyhow::Error) -> Check {
 }
 
 fn definitions(settings: &Settings) -> Check {
-    match definition::load(settings.projections.dir.as_deref()) {
+    match definition::load(settings.projections.dir.as_deref(), &settings.vehicles.suspicious) {
         Ok(definitions) => {
             let names: Vec<_> = definitions.iter().map(|definition| definition.name.as_str()).collect();
             Check::ok("definitions", names.join(", "))

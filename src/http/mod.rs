@@ -5,6 +5,7 @@
 //! are the [`page`] and the [`docs`].
 
 pub mod admission;
+pub mod alerts;
 pub mod allowed;
 pub mod answers;
 pub mod audit;
@@ -81,7 +82,8 @@ Commands in, one log, read models out.
 bad field or parameter.
 - Facts and purchases are taken many at a time, too: `application/x-ndjson`, a line each, all of them found good before any is \
 recorded.
-- What happens can be followed: `/events/live` and `/views/{name}/live` are streams (SSE), which resume by `Last-Event-ID`.
+- What happens can be followed: `/events/live`, `/alerts` and `/views/{name}/live` are streams (SSE), which resume by \
+`Last-Event-ID`.
 - A long list comes in pages: `next`, or a `Link` with `rel=\"next\"`, says where to go on.";
 
 /// Everything that is served.
@@ -92,6 +94,7 @@ pub fn routes(service: &Arc<Service>, limits: settings::Http) -> impl Endpoint +
         purchases::Purchases(Arc::clone(service)),
         introductions::Introductions(Arc::clone(service)),
         detections::Detections(Arc::clone(service)),
+        alerts::Alerts::new(service, streams.clone()),
         pictures::Pictures(Arc::clone(service)),
         views::Views(Arc::clone(service)),
         live::Live::new(service, streams.clone()),

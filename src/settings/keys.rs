@@ -3,6 +3,7 @@
 use super::layer::Entry;
 use config::ValueKind;
 use refold_domain::nearest;
+use refold_projections::definition::{CATEGORIES_EXPECTED, Categories};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
@@ -48,6 +49,7 @@ pub(super) const KEYS: &[(&str, Allowed)] = &[
     ("writer.append_wait_ms", Allowed::Number(TIMES_MS)),
     ("decide.wait_ms", Allowed::Number(TIMES_MS)),
     ("projections.dir", Allowed::PathOrEmpty),
+    ("vehicles.suspicious", Allowed::Categories),
     ("telemetry.log", Allowed::Filter),
     ("telemetry.format", Allowed::Word(&["text", "json"])),
 ];
@@ -66,6 +68,8 @@ pub(super) enum Allowed {
     PathOrEmpty,
     /// A filter of `tracing`.
     Filter,
+    /// Categories of vehicles.
+    Categories,
 }
 
 /// Finds fault with an entry: its key is not known, or its value is not allowed.
@@ -118,6 +122,7 @@ impl Allowed {
             (Self::Path, ValueKind::String(text)) => !text.is_empty(),
             (Self::PathOrEmpty, ValueKind::String(_)) => true,
             (Self::Filter, ValueKind::String(text)) => is_filter(text),
+            (Self::Categories, ValueKind::String(text)) => text.parse::<Categories>().is_ok(),
             _ => false,
         }
     }
@@ -131,6 +136,7 @@ impl fmt::Display for Allowed {
             Self::Address => f.write_str("an IP address and a port, such as \"127.0.0.1:8080\""),
             Self::Path => f.write_str("a path"),
             Self::PathOrEmpty => f.write_str("a path, or \"\""),
+            Self::Categories => f.write_str(CATEGORIES_EXPECTED),
             Self::Filter => write!(
                 f,
                 "a level ({}) or a filter of levels and crates, such as \"info,refold=debug\"; crates: {}",

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a helper that gives up fails the test it helps")]
 
+mod alerts;
 mod answers;
 mod backup;
 mod bad_input;
