@@ -2,6 +2,7 @@
 //!
 //! `config/default.toml` explains every key. Whatever is wrong anywhere is told at once, each with its source.
 
+pub mod cors;
 mod keys;
 mod layer;
 pub mod vehicles;
@@ -40,6 +41,8 @@ pub struct Settings {
     pub projections: Projections,
     /// What the vehicle detections are watched for.
     pub vehicles: vehicles::Vehicles,
+    /// Which other origins may use the API from within a browser.
+    pub cors: cors::Cors,
     /// What the process tells about itself.
     pub telemetry: Telemetry,
 }

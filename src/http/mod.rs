@@ -1,8 +1,9 @@
 //! The HTTP surface: one file a system, and what they share.
 //!
-//! A request comes in through one of the [`connections`], is held to its [`parameters`], read by [`body`] or [`ndjson`] and [`headers`], handled by its system,
-//! and answered with an object, a stream from [`streams`] or a [`problem`]. [`reading`] is what all queries do first and last. For people there
-//! are the [`page`] and the [`docs`].
+//! A request comes in through one of the [`connections`], which give it an id ([`request_id`]), is held to its [`parameters`], read by [`body`] or
+//! [`ndjson`] and [`headers`], handled by its system, and answered with an object, a stream from [`streams`] or a [`problem`]. [`reading`] is what all
+//! queries do first and last, [`follow`] what all streams of events do. [`secure`] and [`cors`] are for browsers, [`audit`] tells operators who came in.
+//! For people there are the [`page`] and the [`docs`].
 
 pub mod admission;
 pub mod alerts;
@@ -12,6 +13,7 @@ pub mod audit;
 pub mod body;
 pub mod browser;
 pub mod connections;
+pub mod cors;
 pub mod detections;
 pub mod docs;
 pub mod document;
@@ -38,6 +40,7 @@ pub mod purchases;
 pub mod reading;
 pub mod recording;
 pub mod request_id;
+pub mod secure;
 pub mod seldom;
 pub mod streams;
 pub mod templates;
@@ -45,7 +48,7 @@ pub mod typed;
 pub mod views;
 
 use crate::service::Service;
-use crate::settings;
+use crate::settings::Settings;
 use poem::middleware::{NormalizePath, TrailingSlash};
 use poem::{Endpoint, EndpointExt};
 use poem_openapi::{OpenApiService, Tags};
@@ -84,11 +87,13 @@ bad field or parameter.
 recorded.
 - What happens can be followed: `/events/live`, `/alerts` and `/views/{name}/live` are streams (SSE), which resume by \
 `Last-Event-ID`.
+- Every answer has an `X-Request-Id`, the request's own where it brings one; the lines of the service's log have it, too.
 - A long list comes in pages: `next`, or a `Link` with `rel=\"next\"`, says where to go on.";
 
 /// Everything that is served.
-pub fn routes(service: &Arc<Service>, limits: settings::Http) -> impl Endpoint + use<> {
-    let streams = streams::Streams::new(&limits);
+pub fn routes(service: &Arc<Service>, settings: &Settings) -> impl Endpoint + use<> {
+    let limits = &settings.http;
+    let streams = streams::Streams::new(limits);
     let apis = (
         foods::Foods(Arc::clone(service)),
         purchases::Purchases(Arc::clone(service)),
@@ -114,12 +119,14 @@ pub fn routes(service: &Arc<Service>, limits: settings::Http) -> impl Endpoint +
         .with(NormalizePath::new(TrailingSlash::Trim))
         .with(admission::Admission::new(limits.requests_max))
         .data(ndjson::Places::new(limits.ndjson_requests_max))
-        .data(Arc::new(limits))
+        .data(Arc::new(limits.clone()))
         .before(|request| async move {
             headers::check_host(&request)?;
             Ok(request)
         })
         .catch_all_error(|error| async { problem::of_error(error) })
         .with(allowed)
+        .with(cors::Cors::new(&settings.cors))
         .with(measure::Measure)
+        .with(secure::Secure)
 }

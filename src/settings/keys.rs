@@ -1,5 +1,6 @@
 //! Which keys there are, and which values each of them may have.
 
+use super::cors::{ORIGINS_MAX, are_origins};
 use super::layer::Entry;
 use config::ValueKind;
 use refold_domain::nearest;
@@ -50,6 +51,7 @@ pub(super) const KEYS: &[(&str, Allowed)] = &[
     ("decide.wait_ms", Allowed::Number(TIMES_MS)),
     ("projections.dir", Allowed::PathOrEmpty),
     ("vehicles.suspicious", Allowed::Categories),
+    ("cors.origins", Allowed::Origins),
     ("telemetry.log", Allowed::Filter),
     ("telemetry.format", Allowed::Word(&["text", "json"])),
 ];
@@ -70,6 +72,8 @@ pub(super) enum Allowed {
     Filter,
     /// Categories of vehicles.
     Categories,
+    /// Origins of pages.
+    Origins,
 }
 
 /// Finds fault with an entry: its key is not known, or its value is not allowed.
@@ -123,6 +127,7 @@ impl Allowed {
             (Self::PathOrEmpty, ValueKind::String(_)) => true,
             (Self::Filter, ValueKind::String(text)) => is_filter(text),
             (Self::Categories, ValueKind::String(text)) => text.parse::<Categories>().is_ok(),
+            (Self::Origins, value) => are_origins(value, is_text),
             _ => false,
         }
     }
@@ -137,6 +142,11 @@ impl fmt::Display for Allowed {
             Self::Path => f.write_str("a path"),
             Self::PathOrEmpty => f.write_str("a path, or \"\""),
             Self::Categories => f.write_str(CATEGORIES_EXPECTED),
+            Self::Origins => write!(
+                f,
+                "a list of at most {ORIGINS_MAX} origins as browsers write them, such as \"https://app.example.org\", \
+                 without a path"
+            ),
             Self::Filter => write!(
                 f,
                 "a level ({}) or a filter of levels and crates, such as \"info,refold=debug\"; crates: {}",

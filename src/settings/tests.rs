@@ -71,6 +71,15 @@ fn the_environment_sets_every_kind_of_value() {
 }
 
 #[test]
+fn origins_are_a_list_or_a_text_with_commas() {
+    let origins = |texts: &[&str], variables: &[(&str, &str)]| load(texts, variables).unwrap().cors.origins;
+    let two = ["https://a.example", "http://[::1]:8080"];
+    assert_eq!(origins(&["cors.origins = ['https://a.example', 'http://[::1]:8080']"], &[]), two);
+    assert_eq!(origins(&[], &[("REFOLD__CORS__ORIGINS", "https://a.example, http://[::1]:8080")]), two);
+    assert!(origins(&["cors.origins = ['https://a.example']"], &[("REFOLD__CORS__ORIGINS", "")]).is_empty());
+}
+
+#[test]
 fn suspicious_vehicles_have_a_variable_of_their_own() {
     let watched = |variables: &[(&str, &str)]| {
         load(&["vehicles.suspicious = 'Van'"], variables).unwrap().vehicles.suspicious.to_string()
@@ -173,6 +182,12 @@ fn a_bad_value_is_told_with_its_source_and_what_is_allowed() {
         ("projections.dir = false", r#"it must be a path, or """#),
         ("vehicles.suspicious = ''", r#"it must be a category of vehicles such as "SUV""#),
         ("vehicles.suspicious = ['SUV']", r#"it must be a category of vehicles such as "SUV""#),
+        ("cors.origins = 'https://a.example'", "it must be a list of at most 100 origins"),
+        ("cors.origins = ['*']", "it must be a list of at most 100 origins"),
+        ("cors.origins = ['https://a.example/']", "as browsers write them"),
+        ("cors.origins = ['https://A.example']", "as browsers write them"),
+        ("cors.origins = ['https://a.example:443']", "as browsers write them"),
+        ("cors.origins = ['file://a']", "as browsers write them"),
     ] {
         let answer = refused(&[text], &[]);
         assert!(answer.contains(told), "{text}: {answer}");
@@ -242,7 +257,7 @@ fn told_of(allowed: &Allowed) -> Vec<String> {
     match allowed {
         Allowed::Number(range) => vec![format!("{} to {}", range.start(), range.end())],
         Allowed::Word(words) => words.iter().map(|word| format!("{word:?}")).collect(),
-        Allowed::Categories => vec!["at most 100".into()],
+        Allowed::Categories | Allowed::Origins => vec!["at most 100".into()],
         Allowed::Address | Allowed::Path | Allowed::PathOrEmpty | Allowed::Filter => vec![],
     }
 }
