@@ -58,7 +58,7 @@ impl App {
             answer: settings.http.answer_timeout,
             stop: settings.http.stop_timeout,
         };
-        let routes = http::routes(&service, &table, settings.http);
+        let routes = http::routes(&service, &table, &settings);
         let served = serve(listener, routes, limits, signal).await;
         let stopped = service.stop(limits.stop).await;
         match (served, stopped) {

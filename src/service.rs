@@ -63,7 +63,8 @@ impl Service {
     /// # Errors
     /// Where something is not as it must be: the reason, and what to do.
     pub async fn start(settings: &Settings) -> anyhow::Result<Self> {
-        let definitions = definition::load(settings.projections.dir.as_deref())?;
+        let definitions =
+            definition::load(settings.projections.dir.as_deref(), &settings.vehicles.suspicious)?;
         // Before anything is written: where there can be none, nothing may be served.
         secrets::place(settings)?;
         let data_dir = DataDir::lock(&settings.data_dir)?;

@@ -4,9 +4,11 @@
 
 pub mod access;
 pub mod auth;
+pub mod cors;
 mod keys;
 mod layer;
 pub mod secret;
+pub mod vehicles;
 
 use anyhow::{Context, Result, ensure};
 use config::{Config, File, FileFormat, Map};
@@ -44,6 +46,10 @@ pub struct Settings {
     pub decide: Decide,
     /// Which definitions there are besides the built-in ones.
     pub projections: Projections,
+    /// What the vehicle detections are watched for.
+    pub vehicles: vehicles::Vehicles,
+    /// Which other origins may use the API from within a browser.
+    pub cors: cors::Cors,
     /// What the process tells about itself.
     pub telemetry: Telemetry,
 }

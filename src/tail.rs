@@ -9,12 +9,13 @@ use bytes::Bytes;
 use refold_domain::log::{EventLog, Offset};
 use refold_domain::reading::{Passed, Reading};
 use refold_domain::receipt::log_digits;
+use refold_domain::schema::EventType;
 use refold_projections::events::{Happened, Reader, Size};
 use refold_projections::progress::Progress;
 use refold_projections::store::Store;
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -55,9 +56,32 @@ pub struct Batch {
     /// All events, as a stream sends them.
     pub text: Bytes,
     /// How far whoever has it and all before it has come.
-    pub reading: Arc<Reading>,
-    /// Each event's type, and where it stands in the text.
-    events: Vec<(&'static str, Range<usize>)>,
+    pub reading: Reading,
+    /// What raises an alert, as all streams of alerts send it, once one of them has asked; fewer bytes than the text.
+    pub alerts: OnceLock<Bytes>,
+    events: Vec<Written>,
+}
+
+/// An event of a batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Told<'b> {
+    /// Its type.
+    pub kind: &'static EventType,
+    /// The event as a stream sends it.
+    pub text: &'b str,
+    /// The id under which a reader goes on after it.
+    pub id: &'b str,
+    /// Its data as JSON, without private fields.
+    pub data: &'b str,
+}
+
+/// Where an event stands in its batch's text.
+#[derive(Debug)]
+struct Written {
+    kind: &'static EventType,
+    text: Range<usize>,
+    id: Range<usize>,
+    data: Range<usize>,
 }
 
 /// Somebody who follows; batches are kept while there is one.
@@ -161,9 +185,8 @@ impl Tail {
         let reader = reader.insert(known.unwrap_or_else(|| self.sources.reader(partition, at)));
         let piece = reader.next(to, BATCH).await?;
         let mut buffer = self.buffer();
-        let (text, events) = written(&mut buffer.reading, partition, &piece.events, piece.passed);
-        let reading = Arc::new(buffer.reading.clone());
-        buffer.push(Batch { partition, text, events, reading });
+        let batch = Batch::write(&mut buffer.reading, partition, &piece.events, piece.passed);
+        buffer.push(batch);
         self.next.send_replace(buffer.next);
         Ok(())
     }
@@ -196,15 +219,60 @@ impl Buffer {
 }
 
 impl Batch {
+    /// Events of a partition as a stream sends them to whoever has come to `reading`, which goes on to where they end.
+    pub fn write(reading: &mut Reading, partition: u32, events: &[Happened], passed: Passed) -> Self {
+        let mut text = String::new();
+        let mut places = Vec::with_capacity(events.len());
+        for (index, event) in events.iter().enumerate() {
+            let is_last = events.get(index + 1).is_none_or(|next| next.offset != event.offset);
+            let at =
+                if is_last { Passed::record(event.offset) } else { Passed::event(event.offset, event.place) };
+            reading.passed[partition as usize] = at;
+            places.push(Written::append(&mut text, reading, event));
+        }
+        reading.passed[partition as usize] = passed;
+        let (text, reading) = (text.into(), reading.clone());
+        Self { partition, text, reading, alerts: OnceLock::new(), events: places }
+    }
+
+    /// Its events.
+    ///
+    /// # Panics
+    /// Never: all of it was written as text.
+    pub fn events(&self) -> impl Iterator<Item = Told<'_>> {
+        let part = |at: &Range<usize>| {
+            std::str::from_utf8(&self.text[at.clone()]).expect("a batch is written as text")
+        };
+        let told = move |Written { kind, text, id, data }: &Written| {
+            let [text, id, data] = [text, id, data].map(part);
+            Told { kind, text, id, data }
+        };
+        self.events.iter().map(told)
+    }
+
     fn cost(&self) -> usize {
         self.text.len() + (self.events.len() + 1) * EVENT_COST_BYTES
     }
+}
 
-    /// The events of these types, as a stream sends them.
-    pub fn of_types(&self, wanted: impl Fn(&str) -> bool) -> Bytes {
-        let texts = self.events.iter().filter(|(kind, _)| wanted(kind)).map(|(_, at)| &self.text[at.clone()]);
-        texts.collect::<Vec<_>>().concat().into()
+impl Written {
+    fn append(text: &mut String, id: &Reading, event: &Happened) -> Self {
+        let start = text.len();
+        text.push_str("id: ");
+        let id = appended(text, &id.to_string());
+        text.push_str("\ndata: ");
+        let json = appended(text, &event.json);
+        text.push_str("\n\n");
+        let data = json.start + event.data.start..json.start + event.data.end;
+        Self { kind: event.kind, text: start..text.len(), id, data }
     }
+}
+
+/// Appends a part to a text, and says where it stands.
+fn appended(text: &mut String, part: &str) -> Range<usize> {
+    let start = text.len();
+    text.push_str(part);
+    start..text.len()
 }
 
 impl Follower {
@@ -236,28 +304,6 @@ impl Drop for Follower {
     }
 }
 
-/// Events of a partition as a stream sends them, each with the id under which a reader goes on after it.
-pub fn written(
-    reading: &mut Reading,
-    partition: u32,
-    events: &[Happened],
-    passed: Passed,
-) -> (Bytes, Vec<(&'static str, Range<usize>)>) {
-    let mut text = String::new();
-    let mut places = Vec::with_capacity(events.len());
-    for (index, event) in events.iter().enumerate() {
-        let is_last = events.get(index + 1).is_none_or(|next| next.offset != event.offset);
-        let at =
-            if is_last { Passed::record(event.offset) } else { Passed::event(event.offset, event.place) };
-        reading.passed[partition as usize] = at;
-        let start = text.len();
-        text.push_str(&format!("id: {reading}\ndata: {}\n\n", event.json));
-        places.push((event.kind.name, start..text.len()));
-    }
-    reading.passed[partition as usize] = passed;
-    (text.into(), places)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,8 +314,8 @@ mod tests {
     }
 
     fn batch(bytes: usize) -> Batch {
-        let reading = Arc::new(Reading::start("1a2b3c4d".into(), 1));
-        Batch { partition: 0, text: vec![b' '; bytes].into(), reading, events: Vec::new() }
+        let mut reading = Reading::start("1a2b3c4d".into(), 1);
+        Batch { text: vec![b' '; bytes].into(), ..Batch::write(&mut reading, 0, &[], Passed::default()) }
     }
 
     #[test]
@@ -293,16 +339,20 @@ mod tests {
             kind: &refold_domain::foods::OBSERVED,
             offset,
             place: refold_domain::reading::Place { command: 0, index },
-            json: "{}".into(),
+            json: r#"{"data":{"food":"寿司"}}"#.into(),
+            data: 8..25,
         };
         let mut reading: Reading = "1a2b3c4d:4,9".parse().unwrap();
         let events = [event(11, 0), event(11, 1), event(13, 0)];
-        let (text, places) = written(&mut reading, 1, &events, Passed::record(15));
-        let text = std::str::from_utf8(&text).unwrap();
-        assert_eq!(
-            text,
-            "id: 1a2b3c4d:4,10.0.0\ndata: {}\n\nid: 1a2b3c4d:4,11\ndata: {}\n\nid: 1a2b3c4d:4,13\ndata: {}\n\n"
-        );
-        assert_eq!((places.len(), reading.to_string().as_str()), (3, "1a2b3c4d:4,15"));
+        let batch = Batch::write(&mut reading, 1, &events, Passed::record(15));
+        let told: Vec<_> = batch.events().collect();
+        assert_eq!(told.iter().map(|told| told.text).collect::<String>().as_bytes(), batch.text);
+        let ids = ["1a2b3c4d:4,10.0.0", "1a2b3c4d:4,11", "1a2b3c4d:4,13"];
+        for (told, id) in told.iter().zip(ids) {
+            assert_eq!((told.id, told.data), (id, r#"{"food":"寿司"}"#));
+            assert_eq!(told.text, format!("id: {id}\ndata: {{\"data\":{}}}\n\n", told.data));
+        }
+        assert_eq!((told.len(), reading.to_string().as_str()), (3, "1a2b3c4d:4,15"));
+        assert_eq!(batch.reading, reading);
     }
 }

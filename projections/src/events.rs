@@ -15,7 +15,7 @@ use refold_domain::reading::{Passed, Place};
 use refold_domain::receipt::{EventId, Receipt};
 use refold_domain::schema::EventType;
 use std::collections::BTreeSet;
-use std::ops::Bound;
+use std::ops::{self, Bound};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -63,6 +63,8 @@ pub struct Happened {
     pub place: Place,
     /// The event in the JSON format of CloudEvents 1.0, without private fields, on one line.
     pub json: String,
+    /// Where in it the event's data stands.
+    pub data: ops::Range<usize>,
 }
 
 /// How much one piece takes: reading stops with the record that reaches one of the two.
@@ -195,8 +197,11 @@ impl Source {
             command: place.command,
         };
         let id = EventId { receipt, index: place.index };
-        let json = cloud_event(self.id, &id, commit.time, event.key.as_deref(), data)?;
-        Ok(Happened { kind: data.kind, offset, place, json })
+        let shown = data.kind.public(&data.text)?;
+        let json = cloud_event(self.id, &id, commit.time, event.key.as_deref(), data.kind, &shown)?;
+        // The brace of the event itself comes after them.
+        let end = json.len() - 1;
+        Ok(Happened { kind: data.kind, offset, place, json, data: end - shown.len()..end })
     }
 }
 
@@ -236,22 +241,22 @@ fn place_of(offset: Offset, within: &[u32]) -> Blob {
     key
 }
 
-/// An event as it is told to the outside. Ids, times and type names need no escapes, and the data is JSON already.
+/// An event as it is told to the outside, the data at its end. Ids, times and type names need no escapes, and the data is JSON already.
 fn cloud_event(
     log: Uuid,
     id: &EventId,
     time: Timestamp,
     key: Option<&str>,
-    data: &batch::Data<'_>,
+    kind: &EventType,
+    data: &str,
 ) -> anyhow::Result<String> {
-    let kind = data.kind.name;
+    let kind = kind.name;
     let subject = match key {
         Some(key) => format!(r#""subject":{},"#, serde_json::to_string(key)?),
         None => String::new(),
     };
-    let shown = data.kind.public(&data.text)?;
     let json = format!(
-        r#"{{"specversion":"1.0","id":"{id}","source":"urn:uuid:{log}","type":"{kind}","time":"{time}",{subject}"datacontenttype":"application/json","data":{shown}}}"#
+        r#"{{"specversion":"1.0","id":"{id}","source":"urn:uuid:{log}","type":"{kind}","time":"{time}",{subject}"datacontenttype":"application/json","data":{data}}}"#
     );
     // Between the values of JSON a line may end; within them it cannot.
     Ok(if json.contains(['\n', '\r']) { json.replace(['\n', '\r'], " ") } else { json })

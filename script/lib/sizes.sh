@@ -6,6 +6,8 @@ export REFOLD_SIM_SCHEDULES=${REFOLD_SIM_SCHEDULES:-10000}
 export REFOLD_SIM_SEED=${REFOLD_SIM_SEED:-1}
 # How often the real binary is killed in the middle.
 export REFOLD_KILLS=${REFOLD_KILLS:-5}
+# Alerts that a hundred clients listen for.
+export REFOLD_ALERTS=${REFOLD_ALERTS:-500}
 # Cases of each property test.
 export PROPTEST_CASES=${PROPTEST_CASES:-256}
 # Examples of schemathesis for each operation, its seed, and the most seconds that it may take.

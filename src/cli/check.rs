@@ -121,7 +121,7 @@ fn secret(settings: &Settings) -> Check {
 /// The definitions, what each route needs, and where the one tells what the other protects.
 fn definitions(settings: &Settings) -> Vec<Check> {
     let (mut checks, mut loaded) = (Vec::new(), Vec::new());
-    match definition::load(settings.projections.dir.as_deref()) {
+    match definition::load(settings.projections.dir.as_deref(), &settings.vehicles.suspicious) {
         Ok(definitions) => {
             let names: Vec<_> = definitions.iter().map(|definition| definition.name.as_str()).collect();
             checks.push(Check::ok("definitions", names.join(", ")));

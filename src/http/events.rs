@@ -2,11 +2,15 @@
 
 use super::Tag;
 use super::failure::{Failure, Following, Querying, Statuses};
+use super::follow::{self, Lens};
+use super::places::{NOW, START, begin, place};
 use super::problem::Problem;
 use super::reading::{PAGE_DEFAULT, wait_for_receipts};
 use super::streams::{Sse, Streams};
 use super::typed::{Form, Typed};
 use crate::service::Service;
+use crate::tail::Batch;
+use bytes::Bytes;
 use paging::Paging;
 use poem::Request;
 use poem_openapi::param::{Header, Query as Parameter};
@@ -14,21 +18,12 @@ use poem_openapi::payload::Json;
 use poem_openapi::registry::MetaSchema;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use refold_domain::nearest;
-use refold_domain::reading::{Passed, Reading};
-use refold_domain::receipt::log_digits;
-use refold_domain::schema;
+use refold_domain::schema::{self, EventType};
 use refold_projections::query;
 use serde::Deserialize;
 use std::sync::Arc;
-use tracing::Instrument;
 
-mod follow;
 mod paging;
-
-/// Before everything that happened.
-const START: &str = "start";
-/// After everything that happened.
-const NOW: &str = "now";
 
 /// The routes of what happened.
 pub struct Events(pub Arc<Service>, pub Streams);
@@ -187,14 +182,7 @@ impl Events {
             (None, None | Some(NOW)) => None,
             (None, Some(from)) => Some(begin(&self.0, "from", from).await?),
         };
-        let (stream, sse) = self.1.open(request)?;
-        let tail = Arc::clone(&self.0.tail);
-        let telling = async move {
-            let ended = follow::follow(&tail, &stream, &wanted, reading).await;
-            stream.end(ended).await;
-        };
-        tokio::spawn(telling.in_current_span());
-        Ok(Live::Events(sse))
+        Ok(Live::Events(follow::open(&self.0.tail, &self.1, request, wanted, reading)?))
     }
 }
 
@@ -224,63 +212,22 @@ impl Wanted {
         }
         Ok(Self { types, partition })
     }
+}
 
-    fn has_type(&self, kind: &str) -> bool {
-        self.types.is_empty() || self.types.iter().any(|wanted| wanted == kind)
-    }
-
+impl Lens for Wanted {
     fn has_partition(&self, partition: u32) -> bool {
         self.partition.is_none_or(|wanted| wanted == partition)
     }
 
-    fn is_everything(&self) -> bool {
-        self.types.is_empty() && self.partition.is_none()
+    fn has_type(&self, kind: &EventType) -> bool {
+        self.types.is_empty() || self.types.iter().any(|wanted| wanted == kind.name)
     }
-}
 
-/// Where to begin to read.
-async fn begin(service: &Service, name: &str, from: &str) -> Result<Reading, Problem> {
-    let progress = &service.progress;
-    match from {
-        START => Ok(Reading::start(log_digits(progress.log()), progress.partitions())),
-        NOW => Ok(query::passed(progress, &query::Reached::default())?.into()),
-        _ => place(service, name, from).await,
+    fn show(&self, batch: &Batch) -> Bytes {
+        if self.types.is_empty() {
+            return batch.text.clone();
+        }
+        let events = batch.events().filter(|event| self.has_type(event.kind));
+        events.map(|event| event.text).collect::<String>().into()
     }
-}
-
-/// The place that a client names, which must be one in this log.
-async fn place(service: &Service, name: &str, text: &str) -> Result<Reading, Problem> {
-    let reading: Reading = text.parse().map_err(|wrong: String| Problem::parameter(name, wrong))?;
-    refuse_other_logs(service, name, &reading)?;
-    let partitions = service.progress.partitions() as usize;
-    if reading.passed.len() != partitions {
-        return Err(Problem::parameter(name, format!("must have {partitions} partitions")));
-    }
-    for (partition, passed) in (0..).zip(&reading.passed) {
-        exists(service, name, partition, *passed).await?;
-    }
-    Ok(reading)
-}
-
-/// Refuses a place in another log.
-pub(super) fn refuse_other_logs(service: &Service, name: &str, reading: &Reading) -> Result<(), Problem> {
-    let log = log_digits(service.progress.log());
-    if reading.log == log {
-        return Ok(());
-    }
-    let detail = format!("{name}: it is a place in the log …{}, and this one is …{log}", reading.log);
-    Err(Problem::other_log(detail))
-}
-
-/// Refuses a place that the log does not reach: it has lost what was there.
-async fn exists(service: &Service, name: &str, partition: u32, passed: Passed) -> Result<(), Problem> {
-    let stands = service.progress.state(partition).head.map(|head| head.position.offset);
-    // The store may have been put back; then the log knows.
-    if passed.offset <= stands {
-        return Ok(());
-    }
-    if service.end(partition).await.is_none_or(|end| passed.offset <= Some(end)) {
-        return Ok(());
-    }
-    Err(Problem::other_log(format!("{name}: {passed} lies beyond the end of partition {partition}")))
 }

@@ -4,8 +4,8 @@
 //! once for all who asked the same question, however many they are, and not at all while nobody asks.
 
 use super::Tag;
-use super::events::refuse_other_logs;
 use super::failure::{Failure, Following};
+use super::places::refuse_other_logs;
 use super::problem::Problem;
 use super::reading::page;
 use super::streams::{Ended, Sse, Stream, Streams};

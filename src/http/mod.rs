@@ -1,10 +1,12 @@
 //! The HTTP surface: one file a system, and what they share.
 //!
-//! A request comes in through one of the [`connections`], is let in by its [`authorization`], held to its [`parameters`], read by [`body`] or [`ndjson`] and [`headers`], handled by its system,
-//! and answered with an object, a stream from [`streams`] or a [`problem`]. [`reading`] is what all queries do first and last. For people there
-//! are the [`page`] and the [`docs`].
+//! A request comes in through one of the [`connections`], which give it an id ([`request_id`]), is let in by its [`authorization`], held to its [`parameters`], read by [`body`] or
+//! [`ndjson`] and [`headers`], handled by its system, and answered with an object, a stream from [`streams`] or a [`problem`]. [`reading`] is what all
+//! queries do first and last, [`follow`] what all streams of events do. [`secure`] and [`cors`] are for browsers, [`audit`] tells operators who came in.
+//! For people there are the [`page`] and the [`docs`].
 
 pub mod admission;
+pub mod alerts;
 pub mod allowed;
 pub mod answers;
 pub mod audit;
@@ -12,12 +14,14 @@ pub mod authorization;
 pub mod body;
 pub mod browser;
 pub mod connections;
+pub mod cors;
 pub mod detections;
 pub mod docs;
 pub mod document;
 pub mod each;
 pub mod events;
 pub mod failure;
+pub mod follow;
 pub mod foods;
 pub mod frequent;
 pub mod headers;
@@ -26,17 +30,19 @@ pub mod link;
 pub mod live;
 pub mod measure;
 pub mod ndjson;
+pub mod needs;
 pub mod operations;
 pub mod page;
 pub mod parameters;
 pub mod patience;
 pub mod pictures;
+pub mod places;
 pub mod problem;
 pub mod purchases;
 pub mod reading;
 pub mod recording;
 pub mod request_id;
-pub mod security;
+pub mod secure;
 pub mod seldom;
 pub mod streams;
 pub mod templates;
@@ -45,7 +51,7 @@ pub mod views;
 
 use crate::access::table::{Route, Table};
 use crate::service::Service;
-use crate::settings;
+use crate::settings::Settings;
 use poem::middleware::{NormalizePath, TrailingSlash};
 use poem::{Endpoint, EndpointExt};
 use poem_openapi::registry::MetaPath;
@@ -83,7 +89,9 @@ Commands in, one log, read models out.
 bad field or parameter.
 - Facts and purchases are taken many at a time, too: `application/x-ndjson`, a line each, all of them found good before any is \
 recorded.
-- What happens can be followed: `/events/live` and `/views/{name}/live` are streams (SSE), which resume by `Last-Event-ID`.
+- What happens can be followed: `/events/live`, `/alerts` and `/views/{name}/live` are streams (SSE), which resume by \
+`Last-Event-ID`.
+- Every answer has an `X-Request-Id`, the request's own where it brings one; the lines of the service's log have it, too.
 - A long list comes in pages: `next`, or a `Link` with `rel=\"next\"`, says where to go on.";
 
 /// All systems with a route.
@@ -92,6 +100,7 @@ type Apis = (
     purchases::Purchases,
     introductions::Introductions,
     detections::Detections,
+    alerts::Alerts,
     pictures::Pictures,
     views::Views,
     live::Live,
@@ -109,13 +118,15 @@ pub fn known_routes() -> Vec<Route> {
 }
 
 /// Everything that is served, to those whom `table` lets in.
-pub fn routes(service: &Arc<Service>, table: &Arc<Table>, limits: settings::Http) -> impl Endpoint + use<> {
-    let streams = streams::Streams::new(&limits);
+pub fn routes(service: &Arc<Service>, table: &Arc<Table>, settings: &Settings) -> impl Endpoint + use<> {
+    let limits = &settings.http;
+    let streams = streams::Streams::new(limits);
     let apis: Apis = (
         foods::Foods(Arc::clone(service)),
         purchases::Purchases(Arc::clone(service)),
         introductions::Introductions(Arc::clone(service)),
         detections::Detections(Arc::clone(service)),
+        alerts::Alerts::new(service, streams.clone()),
         pictures::Pictures(Arc::clone(service)),
         views::Views(Arc::clone(service)),
         live::Live::new(service, streams.clone()),
@@ -123,7 +134,7 @@ pub fn routes(service: &Arc<Service>, table: &Arc<Table>, limits: settings::Http
         operations::Operations(Arc::clone(service)),
     );
     let api = OpenApiService::new(apis, "Refold", env!("CARGO_PKG_VERSION")).description(DESCRIPTION);
-    let document = security::complete(&document::complete(&api.spec()), table);
+    let document = needs::complete(&document::complete(&api.spec()), table);
     let allowed = allowed::Allowed::by(&document);
     let parameters = parameters::Parameters::by(&document);
     let docs = docs::page(api.swagger_ui_html().replace(&api.spec(), &document));
@@ -137,7 +148,7 @@ pub fn routes(service: &Arc<Service>, table: &Arc<Table>, limits: settings::Http
         .with(NormalizePath::new(TrailingSlash::Trim))
         .with(admission::Admission::new(limits.requests_max))
         .data(ndjson::Places::new(limits.ndjson_requests_max))
-        .data(Arc::new(limits))
+        .data(Arc::new(limits.clone()))
         .data(Arc::clone(table))
         .before(|request| async move {
             headers::check_host(&request)?;
@@ -145,5 +156,7 @@ pub fn routes(service: &Arc<Service>, table: &Arc<Table>, limits: settings::Http
         })
         .catch_all_error(|error| async { problem::of_error(error) })
         .with(allowed)
+        .with(cors::Cors::new(&settings.cors))
         .with(measure::Measure)
+        .with(secure::Secure)
 }

@@ -2,9 +2,11 @@
 
 use super::access::Need;
 use super::auth::SECRET_BYTES_MIN;
+use super::cors::{ORIGINS_MAX, are_origins};
 use super::layer::Entry;
 use config::{Value, ValueKind};
 use refold_domain::nearest;
+use refold_projections::definition::{CATEGORIES_EXPECTED, Categories};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
@@ -58,6 +60,8 @@ pub(super) const KEYS: &[(&str, Allowed)] = &[
     ("writer.append_wait_ms", Allowed::Number(TIMES_MS)),
     ("decide.wait_ms", Allowed::Number(TIMES_MS)),
     ("projections.dir", Allowed::PathOrEmpty),
+    ("vehicles.suspicious", Allowed::Categories),
+    ("cors.origins", Allowed::Origins),
     ("telemetry.log", Allowed::Filter),
     ("telemetry.format", Allowed::Word(&["text", "json"])),
 ];
@@ -80,6 +84,10 @@ pub(super) enum Allowed {
     Name,
     /// Enough bytes, or nothing; never shown.
     Secret,
+    /// Categories of vehicles.
+    Categories,
+    /// Origins of pages.
+    Origins,
 }
 
 /// Finds fault with an entry: its key is not known, or its value is not allowed.
@@ -160,6 +168,8 @@ impl Allowed {
             (Self::Filter, ValueKind::String(text)) => is_filter(text),
             (Self::Name, ValueKind::String(text)) => !text.trim().is_empty(),
             (Self::Secret, ValueKind::String(text)) => text.is_empty() || text.len() >= SECRET_BYTES_MIN,
+            (Self::Categories, ValueKind::String(text)) => text.parse::<Categories>().is_ok(),
+            (Self::Origins, value) => are_origins(value, is_text),
             _ => false,
         }
     }
@@ -175,6 +185,12 @@ impl fmt::Display for Allowed {
             Self::PathOrEmpty => f.write_str("a path, or \"\""),
             Self::Name => f.write_str("a text that is not empty"),
             Self::Secret => write!(f, "at least {SECRET_BYTES_MIN} bytes, or \"\""),
+            Self::Categories => f.write_str(CATEGORIES_EXPECTED),
+            Self::Origins => write!(
+                f,
+                "a list of at most {ORIGINS_MAX} origins as browsers write them, such as \"https://app.example.org\", \
+                 without a path"
+            ),
             Self::Filter => write!(
                 f,
                 "a level ({}) or a filter of levels and crates, such as \"info,refold=debug\"; crates: {}",

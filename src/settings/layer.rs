@@ -1,12 +1,14 @@
 //! One source of settings, a file or the environment, as a flat list of entries that know where they are from.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, bail};
 use config::{Environment, File, FileFormat, Map, Source, Value, ValueKind};
 use std::fmt;
 use std::path::Path;
 
 const PREFIX: &str = "REFOLD";
 const SEPARATOR: &str = "__";
+/// Variables that go by another name, under which other systems know them, and the keys that they set.
+const OTHER_NAMES: [(&str, &str); 1] = [("SUSPICIOUS_VEHICLE", "vehicles.suspicious")];
 
 /// One key with its value.
 pub(super) struct Entry {
@@ -56,9 +58,34 @@ pub(super) fn file(path: &Path) -> Result<Vec<Entry>> {
 
 /// The entries of the process's environment, or of `variables` instead.
 pub(super) fn environment(variables: Option<Map<String, String>>) -> Result<Vec<Entry>> {
+    let others = others(variables.as_ref())?;
     let source = Environment::with_prefix(PREFIX).separator(SEPARATOR).source(variables);
     let found = source.collect().context("cannot read the environment")?;
-    Ok(found.into_iter().map(|(key, value)| Entry { source: variable(&key), key, value }).collect())
+    let ours = found.into_iter().map(|(key, value)| Entry { source: variable(&key), key, value });
+    let mut entries: Vec<_> = ours.collect();
+    for other in others {
+        if let Some(ours) = entries.iter().find(|entry| entry.key == other.key) {
+            bail!("{} and {} set the same: take one of them away", ours.source, other.source);
+        }
+        entries.push(other);
+    }
+    Ok(entries)
+}
+
+/// What variables of other names set.
+fn others(variables: Option<&Map<String, String>>) -> Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for (name, key) in OTHER_NAMES {
+        let found = match variables {
+            Some(variables) => variables.get(name).cloned(),
+            None => std::env::var_os(name)
+                .map(|value| value.into_string().map_err(|_| anyhow!("${name} is no UTF-8")))
+                .transpose()?,
+        };
+        let source = Origin::Variable(name.to_owned());
+        entries.extend(found.map(|text| Entry { key: key.to_owned(), value: text.into(), source }));
+    }
+    Ok(entries)
 }
 
 /// The names of all variables of the process's environment, or of `variables` instead. What is no text is no name of

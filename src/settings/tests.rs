@@ -83,6 +83,30 @@ fn the_environment_sets_every_kind_of_value() {
 }
 
 #[test]
+fn origins_are_a_list_or_a_text_with_commas() {
+    let origins = |texts: &[&str], variables: &[(&str, &str)]| load(texts, variables).unwrap().cors.origins;
+    let two = ["https://a.example", "http://[::1]:8080"];
+    assert_eq!(origins(&["cors.origins = ['https://a.example', 'http://[::1]:8080']"], &[]), two);
+    assert_eq!(origins(&[], &[("REFOLD__CORS__ORIGINS", "https://a.example, http://[::1]:8080")]), two);
+    assert!(origins(&["cors.origins = ['https://a.example']"], &[("REFOLD__CORS__ORIGINS", "")]).is_empty());
+}
+
+#[test]
+fn suspicious_vehicles_have_a_variable_of_their_own() {
+    let watched = |variables: &[(&str, &str)]| {
+        load(&["vehicles.suspicious = 'Van'"], variables).unwrap().vehicles.suspicious.to_string()
+    };
+    assert_eq!(load(&[], &[]).unwrap().vehicles.suspicious, Default::default());
+    assert_eq!(watched(&[]), "Van");
+    assert_eq!(watched(&[("SUSPICIOUS_VEHICLE", "Coupe,Sedan")]), "Coupe, Sedan");
+    assert_eq!(watched(&[("REFOLD__VEHICLES__SUSPICIOUS", "Coupe")]), "Coupe");
+    let twice = refused(&[], &[("SUSPICIOUS_VEHICLE", "a"), ("REFOLD__VEHICLES__SUSPICIOUS", "a")]);
+    assert!(twice.contains("$REFOLD__VEHICLES__SUSPICIOUS and $SUSPICIOUS_VEHICLE set the same"), "{twice}");
+    let bad = refused(&[], &[("SUSPICIOUS_VEHICLE", "")]);
+    assert!(bad.contains("$SUSPICIOUS_VEHICLE: vehicles.suspicious = \"\" is not allowed"), "{bad}");
+}
+
+#[test]
 fn other_variables_are_none_of_our_business() {
     let variables = [
         ("REFOLD_CONFIG", "x"),
@@ -115,9 +139,10 @@ fn an_unknown_key_is_answered_with_the_known_ones() {
     assert!(told.contains(r#"0.toml: unknown key "lisen" in [http]: did you mean "listen"?"#), "{told}");
     assert!(told.contains("body_bytes_max, body_timeout_ms"), "{told}");
     assert!(
-        told.contains(r#"$REFOLD__DATADIR: unknown key "datadir": did you mean "data_dir"? known: access, auth, data_dir, decide, http"#),
+        told.contains(r#"$REFOLD__DATADIR: unknown key "datadir": did you mean "data_dir"? known: "#),
         "{told}"
     );
+    assert!(told.contains("data_dir, decide, http"), "{told}");
 }
 
 #[test]
@@ -174,6 +199,14 @@ fn a_bad_value_is_told_with_its_source_and_what_is_allowed() {
         ("telemetry.log = ''", "it must be a level (off, error, warn, info, debug, trace) or a filter"),
         ("telemetry.format = 'xml'", r#"it must be "text" or "json""#),
         ("projections.dir = false", r#"it must be a path, or """#),
+        ("vehicles.suspicious = ''", r#"it must be a category of vehicles such as "SUV""#),
+        ("vehicles.suspicious = ['SUV']", r#"it must be a category of vehicles such as "SUV""#),
+        ("cors.origins = 'https://a.example'", "it must be a list of at most 100 origins"),
+        ("cors.origins = ['*']", "it must be a list of at most 100 origins"),
+        ("cors.origins = ['https://a.example/']", "as browsers write them"),
+        ("cors.origins = ['https://A.example']", "as browsers write them"),
+        ("cors.origins = ['https://a.example:443']", "as browsers write them"),
+        ("cors.origins = ['file://a']", "as browsers write them"),
     ] {
         let answer = refused(&[text], &[]);
         assert!(answer.contains(told), "{text}: {answer}");
@@ -264,6 +297,7 @@ fn told_of(allowed: &Allowed) -> Vec<String> {
         Allowed::Number(range) => vec![format!("{} to {}", range.start(), range.end())],
         Allowed::Word(words) => words.iter().map(|word| format!("{word:?}")).collect(),
         Allowed::Secret => vec![format!("at least {SECRET_BYTES_MIN} bytes")],
+        Allowed::Categories | Allowed::Origins => vec!["at most 100".into()],
         Allowed::Address | Allowed::Path | Allowed::PathOrEmpty | Allowed::Filter | Allowed::Name => vec![],
     }
 }

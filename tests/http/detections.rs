@@ -14,7 +14,7 @@ use tokio::sync::watch;
 /// How many requests are under way at the same time.
 const CONCURRENCY: usize = 64;
 /// How many lines the real file has, and how many of them are of the category that is watched for.
-const REAL_FILE: (usize, usize) = (9_581, 2_136);
+pub(crate) const REAL_FILE: (usize, usize) = (9_581, 2_136);
 /// How many of the first commands are sent again.
 const REPEATED: usize = 200;
 
@@ -101,7 +101,7 @@ fn without_place(listed: &Value) -> Value {
 
 /// That both have the same items, in whatever order, each as often.
 #[track_caller]
-fn assert_same(found: impl Iterator<Item = Value>, expected: impl Iterator<Item = Value>) {
+pub(crate) fn assert_same(found: impl Iterator<Item = Value>, expected: impl Iterator<Item = Value>) {
     let tally = |items: &mut dyn Iterator<Item = Value>| {
         let mut tally = BTreeMap::<String, i64>::new();
         items.for_each(|item| *tally.entry(item.to_string()).or_default() += 1);

@@ -45,7 +45,7 @@ fn commands(client: &Client) -> Vec<Call> {
 }
 
 /// Every event, page by page.
-async fn pages(client: &Client, query: &str) -> Vec<Value> {
+pub(crate) async fn pages(client: &Client, query: &str) -> Vec<Value> {
     let mut events = Vec::new();
     let mut path = format!("/events?{query}");
     loop {
@@ -298,8 +298,10 @@ async fn streams_have_places_of_their_own() {
     let client = server.client();
     let one = Stream::open(&client.get("/events/live")).await;
     let _other = Stream::open(&client.get("/views/food_counts/live")).await;
-    let refused = client.get("/events/live").send().await;
-    assert!(refused.problem(503, "overloaded").contains("http.streams_max"));
+    for path in ["/events/live", "/alerts"] {
+        let refused = client.get(path).send().await;
+        assert!(refused.problem(503, "overloaded").contains("http.streams_max"));
+    }
     // Whoever has read an answer may be faster than the service, which has yet to give its place back.
     client.get("/aggregated").insist().await.is(200);
     until_total(&client, "refold_http_streams", 2.0).await;
@@ -313,7 +315,7 @@ async fn streams_do_not_hold_up_a_service_that_stops() {
     let mut server = Server::new().with("HTTP__STOP_TIMEOUT_MS", "600000").ready().await;
     let client = server.client();
     let mut streams = Vec::new();
-    for path in ["/events/live", "/events/live?from=start", "/views/food_counts/live"] {
+    for path in ["/events/live", "/events/live?from=start", "/alerts", "/views/food_counts/live"] {
         streams.push(Stream::open(&client.get(path)).await);
     }
     let _deaf = asks_and_does_not_read(&client, "/events/live").await;
@@ -329,7 +331,7 @@ async fn streams_do_not_hold_up_a_service_that_stops() {
 async fn a_quiet_stream_says_that_it_is_alive() {
     let server = Server::new().with("HTTP__STREAM_TIMEOUT_MS", "200").ready().await;
     let client = server.client();
-    for path in ["/events/live", "/views/food_counts/live"] {
+    for path in ["/events/live", "/alerts", "/views/food_counts/live"] {
         let mut quiet = asks_and_does_not_read(&client, path).await;
         quiet.until("\n:\n").await;
     }
@@ -344,9 +346,13 @@ async fn a_place_that_is_none_of_this_log_is_refused() {
     let (log, offsets) = position.split_once(':').unwrap();
     let other = format!("00000000:{offsets}");
     let beyond = format!("{log}:{}", ["9999"; 8].join(","));
-    for (place, path) in
-        [(&other, "/events/live"), (&other, "/views/food_counts/live"), (&beyond, "/events/live")]
-    {
+    for (place, path) in [
+        (&other, "/events/live"),
+        (&other, "/alerts"),
+        (&other, "/views/food_counts/live"),
+        (&beyond, "/events/live"),
+        (&beyond, "/alerts"),
+    ] {
         client.get(path).header("Last-Event-ID", place).send().await.problem(410, "other-log");
     }
     for place in [&other, &beyond] {
@@ -356,7 +362,9 @@ async fn a_place_that_is_none_of_this_log_is_refused() {
     let short = format!("{log}:1,2");
     for bad in ["soon", "1a2b3c4d", &short] {
         client.get(format!("/events?from={bad}")).send().await.problem(400, "parameter");
-        client.get("/events/live").header("Last-Event-ID", bad).send().await.problem(400, "parameter");
+        for path in ["/events/live", "/alerts"] {
+            client.get(path).header("Last-Event-ID", bad).send().await.problem(400, "parameter");
+        }
     }
     let unknown = client.get("/events?type=food.observd").send().await.problem(400, "parameter");
     assert!(unknown.contains("food.observed"), "{unknown}");

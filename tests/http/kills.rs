@@ -96,7 +96,8 @@ async fn mistreat(server: &mut Server, random: &mut StdRng) {
     }
 }
 
-fn number<T: std::str::FromStr<Err: std::fmt::Debug>>(variable: &str, default: T) -> T {
+/// What a variable says, or the default.
+pub(crate) fn number<T: std::str::FromStr<Err: std::fmt::Debug>>(variable: &str, default: T) -> T {
     std::env::var(variable).map_or(default, |text| text.parse().unwrap())
 }
 

@@ -4,10 +4,12 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a helper that gives up fails the test it helps")]
 
+mod alerts;
 mod answers;
 mod authorization;
 mod backup;
 mod bad_input;
+mod browsers;
 mod checking;
 mod cli;
 mod client;
@@ -29,6 +31,7 @@ mod operations;
 mod pictures;
 mod purchases;
 mod raw;
+mod request_ids;
 mod server;
 mod sse;
 mod statistics;

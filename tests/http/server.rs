@@ -63,9 +63,13 @@ impl Server {
 
     /// Sets `REFOLD__<key>`.
     pub(crate) fn set(&mut self, key: &str, value: &str) {
-        let key = format!("REFOLD__{key}");
-        self.variables.retain(|(known, _)| *known != key);
-        self.variables.push((key, value.to_owned()));
+        self.set_variable(&format!("REFOLD__{key}"), value);
+    }
+
+    /// Sets a variable of this very name.
+    pub(crate) fn set_variable(&mut self, name: &str, value: &str) {
+        self.variables.retain(|(known, _)| known != name);
+        self.variables.push((name.to_owned(), value.to_owned()));
     }
 
     /// The same without the secret and the token that tests know.

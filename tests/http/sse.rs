@@ -2,6 +2,7 @@
 
 use crate::client::Call;
 use crate::server::in_time;
+use reqwest::header::HeaderMap;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -33,6 +34,11 @@ impl Stream {
         let response = call.open(Duration::from_secs(STREAM_SECONDS)).await?.error_for_status()?;
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         Ok(Self { response, read: Vec::new() })
+    }
+
+    /// What it was answered with.
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        self.response.headers()
     }
 
     /// The next message that is more than a comment, `None` where the stream ended or broke.

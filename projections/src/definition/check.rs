@@ -192,7 +192,7 @@ impl Check<'_> {
         if self.findings.count() > 0 {
             return;
         }
-        if let Some(reason) = required.and_then(|required| required.differs(&definition.to_string())) {
+        if let Some(reason) = required.and_then(|required| required.differs(definition)) {
             let span = entry(root, "name").map_or(START, toml::Spanned::span);
             self.findings.add(&span, reason);
         }

@@ -1,6 +1,7 @@
 //! Collects the definitions in force: the compiled-in ones, and what a directory adds or overrides.
 
 use super::Definition;
+use super::categories::{Categories, WATCHING};
 use super::check::{Checked, Source, check};
 use super::problem::{DefinitionErrors, Problem};
 use refold_domain::schema::{self, EventType};
@@ -35,33 +36,43 @@ const MANIFEST: &str = "Cargo.toml";
 /// # Panics
 /// Never: a test loads them.
 pub fn defaults() -> Vec<Definition> {
-    load(None).expect("the compiled-in definitions are right")
+    load(None, &Categories::default()).expect("the compiled-in definitions are right")
 }
 
 /// The compiled-in definitions, and on top of them those of a directory, sorted by name.
 ///
 /// A file `<name>.toml` replaces the definition of that name, adds one of its own, or switches one off by
-/// `enabled = false`. Files of other endings and hidden ones are ignored.
+/// `enabled = false`. Files of other endings and hidden ones are ignored. `watched` is what the built-in definition of
+/// suspicious vehicles watches for.
 ///
 /// # Errors
-/// All that is wrong with all files.
-pub fn load(dir: Option<&Path>) -> Result<Vec<Definition>, DefinitionErrors> {
-    let (files, problems) = dir.map_or_else(Default::default, read);
-    assemble(schema::EVENT_TYPES, DEFAULTS, &files, problems)
+/// All that is wrong with all files, and a file that says itself which vehicles are suspicious where that is set.
+pub fn load(dir: Option<&Path>, watched: &Categories) -> Result<Vec<Definition>, DefinitionErrors> {
+    let (files, mut problems) = dir.map_or_else(Default::default, read);
+    let watching = files.iter().find(|source| source.name == WATCHING && !watched.are_built_in());
+    problems.extend(watching.map(|source| Problem::of_file(&source.file, said_twice(watched))));
+    let compiled_in = |(name, text): &(&str, &str)| Source {
+        file: format!("{name}.toml (compiled in)"),
+        name: (*name).into(),
+        text: watched.named_in(name, text).into_owned(),
+    };
+    let defaults: Vec<_> = DEFAULTS.iter().map(compiled_in).collect();
+    assemble(schema::EVENT_TYPES, &defaults, &files, problems)
+}
+
+fn said_twice(watched: &Categories) -> String {
+    format!(
+        "says which vehicles are suspicious, and so does the setting vehicles.suspicious (or $SUSPICIOUS_VEHICLE), \
+         which is {watched}: take one of them away"
+    )
 }
 
 fn assemble(
     types: &'static [&'static EventType],
-    defaults: &[(&str, &str)],
+    defaults: &[Source],
     files: &[Source],
     mut problems: Vec<Problem>,
 ) -> Result<Vec<Definition>, DefinitionErrors> {
-    let compiled_in = |(name, text): &(&str, &str)| Source {
-        file: format!("{name}.toml (compiled in)"),
-        name: (*name).into(),
-        text: (*text).into(),
-    };
-    let defaults: Vec<_> = defaults.iter().map(compiled_in).collect();
     let mut in_force = BTreeMap::new();
     for source in defaults.iter().chain(files) {
         match check(types, source) {
@@ -137,7 +148,8 @@ mod tests {
             fs::write(dir.path().join(name), content).unwrap();
         }
         let prefix = format!("{}/", dir.path().display());
-        load(Some(dir.path())).map_err(|errors| errors.to_string().replace(&prefix, ""))
+        load(Some(dir.path()), &Categories::default())
+            .map_err(|errors| errors.to_string().replace(&prefix, ""))
     }
 
     fn names(definitions: &[Definition]) -> Vec<&str> {
@@ -152,15 +164,15 @@ mod tests {
         let stems: Vec<_> = stems.iter().map(|path| path.file_stem().unwrap().to_str().unwrap()).collect();
         assert_eq!(names(&definitions), stems);
         // A checkout's own folder can be named too.
-        assert_eq!(names(&load(Some(dir)).unwrap()), stems);
+        assert_eq!(names(&load(Some(dir), &Categories::default()).unwrap()), stems);
     }
 
     #[test]
     fn what_routes_are_built_on_is_compiled_in() {
         let defaults = defaults();
         for required in &REQUIRED {
-            let found = defaults.iter().find(|it| it.name == required.name).map(ToString::to_string);
-            assert_eq!(found.as_deref(), Some(required.meaning), "{}", required.name);
+            let found = defaults.iter().find(|it| it.name == required.name).unwrap();
+            assert_eq!(required.differs(found), None, "{}", required.name);
         }
     }
 
@@ -185,13 +197,10 @@ mod tests {
 
     #[test]
     fn a_definition_can_be_switched_off() {
-        let off = Source {
-            file: "pies.toml".into(),
-            name: "pies".into(),
-            text: "name = 'pies'\nenabled = false".into(),
-        };
-        let default = ("pies", "name = 'pies'\non = 'food.observed'\ncount = {}");
-        let load = |files: &[Source]| assemble(schema::EVENT_TYPES, &[default], files, Vec::new()).unwrap();
+        let pies = |text: &str| Source { file: "pies.toml".into(), name: "pies".into(), text: text.into() };
+        let off = pies("name = 'pies'\nenabled = false");
+        let default = [pies("name = 'pies'\non = 'food.observed'\ncount = {}")];
+        let load = |files: &[Source]| assemble(schema::EVENT_TYPES, &default, files, Vec::new()).unwrap();
         assert_eq!(names(&load(&[])), ["pies"]);
         assert!(load(&[off]).is_empty());
     }
@@ -210,6 +219,7 @@ mod tests {
                 b"on = 'purchase.recorded'\nname = 'purchases_by_day'\nwhere = { shop_id = 'a' }\n\
                   rows = { by = 'shop_id', time = 'timestamp' }",
             ),
+            ("suspicious_vehicles.toml", b"name = 'suspicious_vehicles'\non = 'food.observed'\nrows = {}"),
         ]);
         assert_eq!(
             errors.unwrap_err(),
@@ -219,7 +229,24 @@ mod tests {
              this is `on introduction.introduced, introduction.revised: latest`\n\
              purchases_by_day.toml:2:8: purchases_by_day must stay `on purchase.recorded: rows by shop_id, \
              ordered by timestamp`, for GET /purchases/{shop_id} is built on it; \
-             this is `on purchase.recorded where shop_id = \"a\": rows by shop_id, ordered by timestamp`"
+             this is `on purchase.recorded where shop_id = \"a\": rows by shop_id, ordered by timestamp`\n\
+             suspicious_vehicles.toml:1:8: suspicious_vehicles must stay `on vehicle.detected`, for GET /alerts is \
+             built on it; this is `on food.observed`"
+        );
+    }
+
+    #[test]
+    fn which_vehicles_are_suspicious_is_said_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "name = 'suspicious_vehicles'\non = 'vehicle.detected'\nwhere = { year = { max = 1900 } }\ncount = {}";
+        fs::write(dir.path().join("suspicious_vehicles.toml"), text).unwrap();
+        let load = |watched: &str| load(Some(dir.path()), &watched.parse().unwrap());
+        let found = load("SUV").unwrap().into_iter().find(|definition| definition.name == WATCHING).unwrap();
+        assert_eq!(found.to_string(), "on vehicle.detected where year <= 1900: counts");
+        let refused = load("Coupe").unwrap_err().to_string();
+        assert!(
+            refused.contains("suspicious_vehicles.toml") && refused.contains("vehicles.suspicious"),
+            "{refused}"
         );
     }
 
@@ -252,10 +279,10 @@ mod tests {
     fn a_directory_that_cannot_be_read_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let missing = dir.path().join("nowhere");
-        let error = load(Some(&missing)).unwrap_err().to_string();
+        let error = load(Some(&missing), &Categories::default()).unwrap_err().to_string();
         assert!(error.starts_with(&format!("{}: cannot be read: ", missing.display())), "{error}");
         fs::create_dir(dir.path().join("folder.toml")).unwrap();
-        let error = load(Some(dir.path())).unwrap_err().to_string();
+        let error = load(Some(dir.path()), &Categories::default()).unwrap_err().to_string();
         assert!(error.ends_with("folder.toml: cannot be read: it is not a file"), "{error}");
     }
 
@@ -265,7 +292,7 @@ mod tests {
         for number in 0..=DEFINITIONS_MAX {
             fs::write(dir.path().join(format!("p{number}.toml")), "").unwrap();
         }
-        let error = load(Some(dir.path())).unwrap_err().to_string();
+        let error = load(Some(dir.path()), &Categories::default()).unwrap_err().to_string();
         assert!(error.ends_with("holds 257 definitions, more than 256"), "{error}");
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! In reading order: [`load()`] collects the files, `check` makes a [`Definition`] of each or says all that is
 //! wrong with it ([`Problem`]), [`View`] and [`Filter`] read their own keys, `fields` finds the fields that
-//! they name, [`Amount`] multiplies some of them, and `required` keeps what the systems' own routes are built on.
+//! they name, [`Amount`] multiplies some of them, `required` keeps what the systems' own routes are built on, and
+//! [`Categories`] are what the built-in definition of suspicious vehicles watches for.
 
 mod amount;
+mod categories;
 mod check;
 mod document;
 mod fields;
@@ -18,6 +20,7 @@ mod tests;
 mod view;
 
 pub use amount::Amount;
+pub use categories::{Categories, EXPECTED as CATEGORIES_EXPECTED};
 pub use fields::FieldRef;
 pub use filter::{Condition, Filter, Operand, Test};
 pub use load::{DEFINITION_BYTES_MAX, DEFINITIONS_MAX, defaults, load};

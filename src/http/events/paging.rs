@@ -1,6 +1,7 @@
 //! Pages of events: as much as is asked for, or as may be read for one request, and a cursor to go on with.
 
 use super::{CloudEvent, Wanted};
+use crate::http::follow::Lens;
 use crate::http::headers::POSITION;
 use crate::http::reading::PAGE_BYTES_MAX;
 use crate::service::Service;
@@ -108,11 +109,11 @@ impl Paging {
             room.records = room.records.saturating_sub(piece.records);
             for event in piece.events {
                 // Neither time nor records are looked at here: a page that took nothing of a piece would not get on.
-                if room.has_enough() && wanted.has_type(event.kind.name) {
+                if room.has_enough() && wanted.has_type(event.kind) {
                     return Ok(());
                 }
                 *passed = Passed::event(event.offset, event.place);
-                if wanted.has_type(event.kind.name) {
+                if wanted.has_type(event.kind) {
                     room.take(&event.json);
                     let event = serde_json::from_str(&event.json);
                     data.push(event.map_err(|error| QueryError::Failed(error.into()))?);

@@ -1,33 +1,63 @@
-//! Follows the events for one client: first what it has missed, from the log, then what comes, from the tail.
+//! Follows what happens for one client: first what it has missed, from the log, then what comes, from the tail.
+//!
+//! Which events a stream shows, and how, is its [`Lens`]; all else is the same for all of them: the ids, what is missed
+//! by nobody and sent to nobody twice, and when a client is given up.
 
-use super::Wanted;
-use crate::http::streams::{Ended, Stream};
-use crate::tail::{BATCH, Batch, Lagged, Tail, written};
+use super::problem::Problem;
+use super::streams::{Ended, Sse, Stream, Streams};
+use crate::tail::{BATCH, Batch, Lagged, Tail};
 use bytes::Bytes;
+use poem::Request;
 use refold_domain::reading::{Passed, Reading};
+use refold_domain::schema::EventType;
 use refold_projections::query;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::Instrument;
 
 /// How long to wait before reading is tried again.
 const RETRY_WAIT: Duration = Duration::from_millis(200);
 
-/// Sends what is wanted from `reading` on, or from now on, until the stream ends.
-pub(super) async fn follow(
+/// What a stream shows of what happens.
+pub trait Lens: Send + Sync + 'static {
+    /// Whether anything of this partition may be shown.
+    fn has_partition(&self, _partition: u32) -> bool {
+        true
+    }
+
+    /// Whether events of this type may be shown.
+    fn has_type(&self, kind: &EventType) -> bool;
+
+    /// What is shown of a batch, each event with its id, as the stream sends it.
+    fn show(&self, batch: &Batch) -> Bytes;
+}
+
+/// Opens a stream of what `lens` shows from `reading` on, or from now on.
+///
+/// # Errors
+/// Where all places for streams are taken.
+pub fn open(
     tail: &Arc<Tail>,
-    stream: &Stream,
-    wanted: &Wanted,
+    streams: &Streams,
+    request: &Request,
+    lens: impl Lens,
     reading: Option<Reading>,
-) -> Ended {
-    let Err(ended) = run(tail, stream, wanted, reading).await;
-    ended
+) -> Result<Sse, Problem> {
+    let (stream, sse) = streams.open(request)?;
+    let tail = Arc::clone(tail);
+    let telling = async move {
+        let Err(ended) = run(&tail, &stream, &lens, reading).await;
+        stream.end(ended).await;
+    };
+    tokio::spawn(telling.in_current_span());
+    Ok(sse)
 }
 
 async fn run(
     tail: &Arc<Tail>,
     stream: &Stream,
-    wanted: &Wanted,
+    lens: &dyn Lens,
     reading: Option<Reading>,
 ) -> Result<Infallible, Ended> {
     let told = reading.as_ref().map(Reading::to_string);
@@ -41,7 +71,7 @@ async fn run(
             (now, told)
         }
     };
-    Following { tail, stream, wanted, told, reading }.run().await
+    Following { tail, stream, lens, told, reading }.run().await
 }
 
 /// Where the store stands, once it has folded what it has to.
@@ -62,7 +92,7 @@ async fn now(tail: &Tail, stream: &Stream) -> Result<Reading, Ended> {
 struct Following<'f> {
     tail: &'f Arc<Tail>,
     stream: &'f Stream,
-    wanted: &'f Wanted,
+    lens: &'f dyn Lens,
     /// How far it has come.
     reading: Reading,
     /// How far the client knows that it has come.
@@ -108,7 +138,7 @@ impl Following<'_> {
     async fn catch_up(&mut self, begins: &Reading) -> Result<(), Ended> {
         for (partition, to) in (0..).zip(begins.passed.clone()) {
             let at = partition as usize;
-            let Some(offset) = to.offset.filter(|_| self.wanted.has_partition(partition)) else {
+            let Some(offset) = to.offset.filter(|_| self.lens.has_partition(partition)) else {
                 self.reading.passed[at] = to;
                 continue;
             };
@@ -117,9 +147,9 @@ impl Following<'_> {
                 self.go_on().await?;
                 match reader.next(offset, BATCH).await {
                     Ok(mut piece) => {
-                        piece.events.retain(|event| self.wanted.has_type(event.kind.name));
-                        let (text, _) = written(&mut self.reading, partition, &piece.events, piece.passed);
-                        self.stream.send(text).await?;
+                        piece.events.retain(|event| self.lens.has_type(event.kind));
+                        let batch = Batch::write(&mut self.reading, partition, &piece.events, piece.passed);
+                        self.stream.send(self.lens.show(&batch)).await?;
                     }
                     Err(error) => {
                         self.tail.sources().progress.note(&error);
@@ -134,14 +164,10 @@ impl Following<'_> {
 
     async fn send(&mut self, batch: &Batch) -> Result<(), Ended> {
         self.reading.clone_from(&batch.reading);
-        let text = if self.wanted.is_everything() {
-            batch.text.clone()
-        } else if self.wanted.has_partition(batch.partition) {
-            batch.of_types(|kind| self.wanted.has_type(kind))
-        } else {
-            Bytes::new()
-        };
-        self.stream.send(text).await
+        if self.lens.has_partition(batch.partition) {
+            self.stream.send(self.lens.show(batch)).await?;
+        }
+        Ok(())
     }
 
     /// Waits, and tells the client from time to time how far it has come without an event for it.
