@@ -95,7 +95,7 @@ mod tests {
             assert_eq!(partition_of(key, 8).to_string(), of_8, "{key}");
             assert_eq!(partition_of(key, 12).to_string(), of_12, "{key}");
         }
-        assert_eq!(golden.lines().count(), 6);
+        assert_eq!(golden.lines().count(), 7);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! A command's journey starts here and ends here. In reading order:
 //! [`validation`] turns a request body into a command or names every bad field;
-//! [`introductions`], [`foods`], [`purchases`], [`detections`] and [`pictures`] each make a [`decision`], purely: which
+//! [`introductions`], [`foods`], [`purchases`], [`detections`], [`pictures`] and [`users`] each make a [`decision`], purely: which
 //! events a command causes;
 //! [`schema`] says what each event looks like, and reads it back;
 //! [`lines`] are the many commands of one request;

@@ -4,7 +4,7 @@ mod value;
 
 pub use value::Value;
 
-use crate::{detections, foods, introductions, pictures, purchases};
+use crate::{detections, foods, introductions, pictures, purchases, users};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -17,6 +17,10 @@ pub const EVENT_TYPES: &[&EventType] = &[
     &purchases::RECORDED,
     &detections::DETECTED,
     &pictures::REGISTERED,
+    &users::REGISTERED,
+    &users::PASSWORD_CHANGED,
+    &users::DISABLED,
+    &users::ENABLED,
 ];
 
 /// A type of event.
@@ -108,6 +112,11 @@ impl Field {
     pub const fn optional(name: &'static str, kind: Kind) -> Self {
         Self { name, kind, optional: true, private: false }
     }
+
+    /// A secret that is always there.
+    pub const fn private(name: &'static str, kind: Kind) -> Self {
+        Self { name, kind, optional: false, private: true }
+    }
 }
 
 /// The event type of this name.
@@ -133,15 +142,14 @@ impl EventType {
     /// The data's JSON text without private fields, as it may be shown to anybody.
     ///
     /// # Errors
-    /// [`Unreadable::Malformed`]
+    /// [`Unreadable::Malformed`], without any of the data.
     pub fn public<'a>(&self, data: &'a str) -> Result<Cow<'a, str>, Unreadable> {
-        let private = self.fields.iter().filter(|field| field.private);
-        if private.clone().next().is_none() {
+        if !has_secrets(self.fields) {
             return Ok(Cow::Borrowed(data));
         }
-        let mut shown: serde_json::Map<String, serde_json::Value> =
-            serde_json::from_str(data).map_err(malformed)?;
-        private.for_each(|field| drop(shown.shift_remove(field.name)));
+        let is_none = |_| Unreadable::Malformed(format!("the data of {} is no object", self.name));
+        let mut shown = serde_json::from_str(data).map_err(is_none)?;
+        remove_secrets(self.fields, &mut shown);
         Ok(Cow::Owned(serde_json::Value::Object(shown).to_string()))
     }
 
@@ -164,6 +172,24 @@ impl EventType {
         let mut steps = self.upcasters.iter().skip(older as usize);
         let current = steps.try_fold(parsed, |data, upcast| upcast(data)).map_err(Unreadable::Malformed)?;
         Ok(Cow::Owned(current.to_string()))
+    }
+}
+
+fn has_secrets(fields: &[Field]) -> bool {
+    let within = |kind| if let Kind::Objects(fields) = kind { has_secrets(fields) } else { false };
+    fields.iter().any(|field| field.private || within(field.kind))
+}
+
+fn remove_secrets(fields: &[Field], object: &mut serde_json::Map<String, serde_json::Value>) {
+    for field in fields {
+        if field.private {
+            object.shift_remove(field.name);
+        } else if let Kind::Objects(fields) = field.kind
+            && let Some(objects) = object.get_mut(field.name).and_then(serde_json::Value::as_array_mut)
+        {
+            let objects = objects.iter_mut().filter_map(serde_json::Value::as_object_mut);
+            objects.for_each(|object| remove_secrets(fields, object));
+        }
     }
 }
 

@@ -2,13 +2,23 @@
 //!
 //! A stream's partition follows from its name alone. `<system>:<key>` lives where its key lives; an
 //! idempotency key lives with the partition key of the command it protects, which stands at the end of its
-//! name: `idem:<hash of the scope>:<partition key>`.
+//! name: `idem:<hash of the scope>:<partition key>`. All users live together, so that one command may guard a user name
+//! and an e-mail address.
 
 use crate::hash::{Hash, partition_of};
 use serde::Serialize;
 
 /// The prefix of streams that are idempotency keys; the gate numbers them.
 pub const IDEMPOTENCY: &str = "idem:";
+
+/// The system of users: each lives under its user name, normalised.
+pub const USER: &str = "user";
+
+/// The system of the users' e-mail addresses, normalised.
+pub const EMAIL: &str = "email";
+
+/// The partition key of all users and their e-mail addresses. Part of the format.
+pub const USERS: &str = "users";
 
 /// How many accepted keys of a partition an idempotency key is remembered for. Part of the format: a key
 /// whose number lies this much or more below the partition's counter is absent.
@@ -50,9 +60,12 @@ pub fn partition(stream: &str, partitions: u32) -> u32 {
 }
 
 fn partition_key(stream: &str) -> &str {
-    let after_colon = |text: &'_ str| text.find(':').map_or(0, |at| at + 1);
-    let rest = &stream[after_colon(stream)..];
-    if is_idempotency(stream) { &rest[after_colon(rest)..] } else { rest }
+    match stream.split_once(':') {
+        Some((USER | EMAIL, _)) => USERS,
+        Some(("idem", scoped)) => scoped.split_once(':').map_or(scoped, |(_, key)| key),
+        Some((_, key)) => key,
+        None => stream,
+    }
 }
 
 #[cfg(test)]
@@ -90,6 +103,19 @@ mod tests {
     fn names_stay_the_same_for_ever() {
         assert_eq!(idempotency("", "POST /foods", "p", "k"), "idem:73532ef244f9be55:p");
         assert_eq!(idempotency_of_part("", "POST /foods", "p", "k", 1), "idem:8c790f8f440490e0:p");
+    }
+
+    #[test]
+    fn users_live_together_for_ever() {
+        for (partitions, lives) in [(1, 0), (8, 1), (12, 5), (1_024, 617)] {
+            let streams = ["user:ada", "user:", "email:ada@example.org", "email:a:b", &name(USER, "é")];
+            assert_eq!(streams.map(|stream| partition(stream, partitions)), [lives; 5], "{partitions}");
+            assert_eq!(partition(&idempotency("", "POST /users", USERS, "k"), partitions), lives);
+        }
+        // Others are not meant.
+        for other in ["users:ada", "intro:user:ada", "User:ada", "user"] {
+            assert_eq!(partition_key(other), other.split_once(':').map_or(other, |(_, key)| key));
+        }
     }
 
     #[test]

@@ -5,10 +5,14 @@ pub mod json;
 
 pub use errors::{ERRORS_MAX, FieldError};
 
+use email_address::EmailAddress;
 use errors::{Errors, shown};
 use serde_json::{Map, Value};
 use std::ops::RangeInclusive;
 use uuid::Uuid;
+
+/// How many characters an e-mail address may have.
+pub const EMAIL_CHARS: RangeInclusive<usize> = 3..=254;
 
 /// An object being read: takes field after field and gathers what is wrong.
 #[derive(Debug)]
@@ -184,8 +188,20 @@ pub fn text(value: &Value, length: &RangeInclusive<usize>, allowed: &[char]) -> 
     Ok(text.to_owned())
 }
 
+/// An e-mail address.
+///
+/// # Errors
+/// What it must be.
+pub fn email(value: &Value) -> Result<String, String> {
+    let email = text(value, &EMAIL_CHARS, &[])?;
+    // An address alone: what is shown beside one, as in `Ada <ada@example.org>`, belongs into the name.
+    let alone = email_address::Options::default().without_display_text();
+    let address = EmailAddress::parse_with_options(&email, alone);
+    address.map(|_| email).map_err(|_| "must be an e-mail address such as ada@example.org".into())
+}
+
 /// Whether a character shows anything: blanks of all sorts, joiners, marks of direction and fillers do not.
-fn is_visible(c: char) -> bool {
+pub fn is_visible(c: char) -> bool {
     let is_filler =
         matches!(c, '\u{ad}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}');
     let is_mark =
@@ -318,6 +334,19 @@ mod tests {
         }
         for seen in [" a ", "\u{200b}ä", ".", "👩\u{200d}🚀", "\u{e000}"] {
             assert_eq!(text(&json!(seen), &(1..=9), &[]), Ok(seen.to_owned()));
+        }
+    }
+
+    #[test]
+    fn what_is_an_address_and_what_is_not() {
+        for good in
+            ["ada@example.org", "ada+box@example", "a.b-c@xn--exmple-cua.org", "\"ada l\"@example.org"]
+        {
+            assert_eq!(email(&json!(good)).unwrap(), good);
+        }
+        for bad in ["Ada <a@b.de>", "Ada Lovelace, <a@b.de>", "<a@b.de>", " a@b.de", "a@b.de ", "a@", "a@b@c"]
+        {
+            assert!(email(&json!(bad)).is_err(), "{bad}");
         }
     }
 

@@ -197,8 +197,8 @@ impl Source {
             command: place.command,
         };
         let id = EventId { receipt, index: place.index };
-        let shown = data.kind.public(&data.text)?;
-        let json = cloud_event(self.id, &id, commit.time, event.key.as_deref(), data.kind, &shown)?;
+        let shown = data.text();
+        let json = cloud_event(self.id, &id, commit.time, event.key.as_deref(), data.kind, shown)?;
         // The brace of the event itself comes after them.
         let end = json.len() - 1;
         Ok(Happened { kind: data.kind, offset, place, json, data: end - shown.len()..end })

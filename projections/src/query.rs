@@ -100,6 +100,11 @@ impl Reached {
         seen.for_each(|(partition, offset)| offset.iter().for_each(|offset| self.note(partition, *offset)));
     }
 
+    /// Whether a partition's store at `offset` shows no less than was seen.
+    pub fn is_met(&self, partition: u32, offset: Offset) -> bool {
+        self.0.get(&partition).is_none_or(|seen| *seen <= offset)
+    }
+
     /// How far a head has to be to be read from.
     fn target(&self, partition: u32, head: &Head) -> Offset {
         let target = if rule::holds(Rule::AnswersWaitForTheTarget) { head.target } else { 0 };

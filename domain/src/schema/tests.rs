@@ -95,23 +95,51 @@ fn older_data_is_brought_up_to_date() {
     assert_eq!(SAMPLE.read(&current).unwrap()[1], Value::Integer(5));
 }
 
+static SECRET: EventType = EventType {
+    name: "order.placed",
+    fields: &[
+        Field::new("name", Kind::Text),
+        Field::private("hash", Kind::Text),
+        Field::private("age", Kind::Integer { max: 9 }),
+        Field::optional(
+            "cards",
+            Kind::Objects(&[Field::new("bank", Kind::Text), Field::private("number", Kind::Text)]),
+        ),
+    ],
+    has_key: false,
+    aggregate: None,
+    upcasters: &[],
+};
+
 #[test]
 fn secrets_are_not_shown() {
-    static SECRET: EventType = EventType {
-        name: "user.registered",
-        fields: &[
-            Field::new("name", Kind::Text),
-            Field { private: true, ..Field::new("hash", Kind::Text) },
-            Field::new("email", Kind::Text),
-        ],
-        has_key: false,
-        aggregate: None,
-        upcasters: &[],
-    };
-    let shown = SECRET.public(r#"{"name":"Ada", "hash":"x", "email":"a@b"}"#).unwrap();
-    assert_eq!(shown, r#"{"name":"Ada","email":"a@b"}"#);
-    assert!(SECRET.public("[]").is_err());
+    let data = r#"{"name":"Ada", "hash":"h9", "age":7, "cards":[{"number":"n1","bank":"B"},{"bank":"C","number":"n2"}]}"#;
+    let shown = SECRET.public(data).unwrap();
+    assert_eq!(shown, r#"{"name":"Ada","cards":[{"bank":"B"},{"bank":"C"}]}"#);
     assert_eq!(SAMPLE.public("as it is").unwrap(), "as it is");
+
+    let cards = vec![Value::Text("B".into()), Value::Absent, Value::Text("C".into()), Value::Absent];
+    let values = [Value::Text("Ada".into()), Value::Absent, Value::Absent, Value::Objects(cards)];
+    assert_eq!(SECRET.read(data).unwrap(), values);
+}
+
+#[test]
+fn what_is_wrong_with_a_secret_is_told_without_it() {
+    for data in [
+        r#"{"name":"Ada","hash":["h9"],"age":1}"#,
+        r#"{"name":"Ada","hash":4711,"age":1}"#,
+        r#"{"name":"Ada","hash":"h9","age":4711}"#,
+        r#"{"name":"Ada","hash":"h9","age":"4711"}"#,
+        r#"{"name":"Ada","hash":"h9","age":1,"cards":[{"bank":"B","number":4711}]}"#,
+    ] {
+        let told = SECRET.read(data).unwrap_err().to_string();
+        assert!(told.contains("is private, does not fit"), "{told}");
+        assert!(!told.contains("h9") && !told.contains("4711"), "{told}");
+    }
+    assert_eq!(SECRET.public(r#"["h9"]"#).unwrap_err().to_string(), "the data of order.placed is no object");
+    assert!(
+        SECRET.read(r#"{"name":"Ada","age":1}"#).unwrap_err().to_string().contains("missing field \"hash\"")
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::{EventType, Field, Kind, Unreadable, malformed};
 use crate::time;
 use jiff::Timestamp;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
@@ -11,7 +11,7 @@ use std::fmt;
 /// The value of a field, borrowed from the event's data.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value<'a> {
-    /// An optional field that is not there.
+    /// An optional field that is not there, or a private one.
     Absent,
     /// Of a [`Kind::Text`].
     Text(Cow<'a, str>),
@@ -26,10 +26,10 @@ pub enum Value<'a> {
 }
 
 impl EventType {
-    /// The values of all fields, in the order of [`Self::fields`].
+    /// The values of all fields, in the order of [`Self::fields`]; private ones are held to their kind and left out.
     ///
     /// # Errors
-    /// [`Unreadable::Malformed`] naming the first field that does not fit.
+    /// [`Unreadable::Malformed`] naming the first field that does not fit; of a private one no more than its name.
     pub fn read<'a>(&self, data: &'a str) -> Result<Vec<Value<'a>>, Unreadable> {
         let mut reader = serde_json::Deserializer::from_str(data);
         let mut values = Vec::with_capacity(self.fields.len());
@@ -69,14 +69,24 @@ impl<'de> Visitor<'de> for Object<'_, 'de> {
                 map.next_value::<IgnoredAny>()?;
                 return Err(M::Error::custom(format!("unknown field {name:?}")));
             };
-            into[start + at] = map.next_value_seed(&fields[at])?;
+            let field = &fields[at];
+            let value = map.next_value_seed(field);
+            // What the library says of it may quote it.
+            let value = if field.private { value.map_err(|_| secret(field)) } else { value };
+            into[start + at] = value?;
         }
         let missing = |(field, value): &(&Field, &Value<'_>)| !field.optional && **value == Value::Absent;
         if let Some((field, _)) = fields.iter().zip(&into[start..]).find(missing) {
             return Err(M::Error::custom(format!("missing field {:?}", field.name)));
         }
+        let values = fields.iter().zip(&mut into[start..]);
+        values.filter(|(field, _)| field.private).for_each(|(_, value)| *value = Value::Absent);
         Ok(())
     }
+}
+
+fn secret<E: Error>(field: &Field) -> E {
+    E::custom(format!("field {:?}, which is private, does not fit", field.name))
 }
 
 /// Reads an array of objects into the values of their fields, one object after the other.

@@ -1,7 +1,7 @@
 //! Judges a batch and folds what counts, on top of what the store held.
 
 use super::read::{Content, Record};
-use super::{Batch, Plan};
+use super::{Batch, Change, Plan};
 use crate::gate::{Duplicate, Judgement, Memory, Void};
 use crate::state::{Broken, Epoch, Head, Mark, Skipped, StreamEntry, Verdict};
 use crate::store::damage::Damaged;
@@ -166,7 +166,7 @@ impl<'b> Folding<'b> {
         for plan in plans {
             let outcome = match plan {
                 Plan::Fold { event, aggregate, items } => {
-                    let applied = self.apply(offset, commit, command, aggregate.as_deref(), event);
+                    let applied = self.apply(offset, commit, command, aggregate.as_ref(), event);
                     let mut fold = |(slot, element): &(usize, usize)| {
                         self.cells.fold(*slot, &Item { event, element: *element });
                     };
@@ -195,14 +195,14 @@ impl<'b> Folding<'b> {
         offset: Offset,
         commit: &Commit<'_>,
         command: u32,
-        stream: Option<&str>,
+        change: Option<&Change<'_>>,
         event: &Event<'_>,
     ) -> Result<(), String> {
-        let (Some(stream), Some(aggregate)) = (stream, &event.kind.aggregate) else {
+        let (Some(Change { stream, whole }), Some(aggregate)) = (change, &event.kind.aggregate) else {
             return Ok(());
         };
-        let before = self.memory.streams.get(stream).and_then(|entry| entry.state.as_deref());
-        let state = (aggregate.apply)(before, event.kind.name, event.data)?;
+        let before = self.memory.streams.get(stream.as_str()).and_then(|entry| entry.state.as_deref());
+        let state = (aggregate.apply)(before, event.kind.name, whole)?;
         let unguarded = || StreamEntry {
             at: 0,
             writer: commit.writer,
@@ -213,8 +213,8 @@ impl<'b> Folding<'b> {
             number: None,
             state: None,
         };
-        self.memory.streams.entry(stream.to_owned()).or_insert_with(unguarded).state = Some(state);
-        self.memory.changed_streams.insert(stream.to_owned());
+        self.memory.streams.entry(stream.clone()).or_insert_with(unguarded).state = Some(state);
+        self.memory.changed_streams.insert(stream.clone());
         Ok(())
     }
 

@@ -21,6 +21,7 @@ use refold_domain::receipt::{EventId, Receipt};
 use refold_domain::stream;
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 
 /// A batch that knows which keys it needs.
 #[derive(Debug)]
@@ -40,10 +41,17 @@ enum Plan<'d> {
     /// `items` are its places among the slots, each with the number of the object that goes there.
     Fold {
         event: Event<'d>,
-        aggregate: Option<String>,
+        aggregate: Option<Change<'d>>,
         items: Vec<(usize, usize)>,
     },
     Skip(EventId, Cow<'d, str>),
+}
+
+/// What an event means to its aggregate.
+struct Change<'d> {
+    stream: String,
+    /// The event's data, with private fields.
+    whole: &'d str,
 }
 
 /// The cells of a batch, each once.
@@ -145,7 +153,7 @@ impl<'d> Plan<'d> {
         data: &'d Data<'d>,
     ) -> Self {
         let kind = data.kind;
-        let values = match kind.read(&data.text) {
+        let values = match kind.read(data.whole()) {
             Ok(values) => values,
             Err(unreadable) => return Self::Skip(id, Cow::Owned(unreadable.to_string())),
         };
@@ -153,8 +161,11 @@ impl<'d> Plan<'d> {
             return Self::Skip(id, Cow::Borrowed("it has no key"));
         }
         let aggregate = kind.aggregate.as_ref().zip(key);
-        let aggregate = aggregate.map(|(aggregate, key)| stream::name(aggregate.system, key));
-        let event = Event { id, time: commit.time, kind, key, data: &data.text, values };
+        let aggregate = aggregate.map(|(aggregate, key)| Change {
+            stream: stream::name(aggregate.system, key),
+            whole: data.whole(),
+        });
+        let event = Event { id, time: commit.time, kind, key, data: data.text(), values };
         if let Err(error) = event.check() {
             return Self::Skip(id, Cow::Owned(error.to_string()));
         }
@@ -170,9 +181,16 @@ impl<'d> Plan<'d> {
 
     fn aggregate(&self) -> Option<&str> {
         match self {
-            Self::Fold { aggregate, .. } => aggregate.as_deref(),
+            Self::Fold { aggregate, .. } => aggregate.as_ref().map(|change| change.stream.as_str()),
             Self::Skip(..) => None,
         }
+    }
+}
+
+/// Who looks for a mistake must not find secrets.
+impl fmt::Debug for Change<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.stream)
     }
 }
 

@@ -8,6 +8,7 @@ use refold_domain::log::Offset;
 use refold_domain::rule::{self, Rule};
 use refold_domain::schema::{self, EventType, Unreadable};
 use std::borrow::Cow;
+use std::fmt;
 use uuid::Uuid;
 
 /// A record of the log, read.
@@ -27,10 +28,12 @@ pub(crate) enum Content<'r> {
     Foreign,
 }
 
-#[derive(Debug)]
+/// An event's data, brought up to date.
 pub(crate) struct Data<'r> {
     pub(crate) kind: &'static EventType,
-    pub(crate) text: Cow<'r, str>,
+    whole: Cow<'r, str>,
+    /// Without the private fields, where its type has some.
+    public: Option<String>,
 }
 
 /// Reads records; where one is too new for this binary, those before it and why it cannot go on.
@@ -55,6 +58,25 @@ pub fn commands(records: &[Record<'_>]) -> usize {
         Content::Opening | Content::Foreign => 0,
     };
     records.iter().map(count).sum()
+}
+
+impl Data<'_> {
+    /// The data as anybody may see it: without private fields.
+    pub(crate) fn text(&self) -> &str {
+        self.public.as_deref().unwrap_or(&self.whole)
+    }
+
+    /// The data with its private fields: for nobody but the aggregate's own `apply`, and to hold it to its type.
+    pub(crate) fn whole(&self) -> &str {
+        &self.whole
+    }
+}
+
+/// Who looks for a mistake must not find secrets.
+impl fmt::Debug for Data<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind.name, self.text())
+    }
 }
 
 impl<'r> Content<'r> {
@@ -83,8 +105,15 @@ impl<'r> Content<'r> {
 
 fn data<'r>(event: &commit::Event<'r>) -> Result<Result<Data<'r>, String>, Unreadable> {
     let kind = schema::find(&event.kind)?;
-    match kind.current(event.v, event.data) {
-        Ok(text) => Ok(Ok(Data { kind, text })),
+    let read = kind.current(event.v, event.data).and_then(|whole| {
+        let public = match kind.public(&whole)? {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(public) => Some(public),
+        };
+        Ok(Data { kind, whole, public })
+    });
+    match read {
+        Ok(data) => Ok(Ok(data)),
         Err(Unreadable::Malformed(reason)) => Ok(Err(reason)),
         Err(newer) => Err(newer),
     }

@@ -33,9 +33,9 @@ pub struct Event<'a> {
     pub kind: &'static EventType,
     /// What it is about.
     pub key: Option<&'a str>,
-    /// Its data as JSON.
+    /// Its data as JSON, without private fields.
     pub data: &'a str,
-    /// The values of its type's fields.
+    /// The values of its type's fields; none of the private ones.
     pub values: Vec<Value<'a>>,
 }
 
