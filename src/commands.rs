@@ -6,8 +6,10 @@
 
 pub mod chunks;
 pub mod latest;
+mod looking;
 mod outcome;
 
+pub use looking::{Entries, Streams};
 pub use outcome::{CommandError, Origin, Recorded, RecordedEvent};
 
 use crate::writer::Writer;
@@ -21,11 +23,9 @@ use refold_domain::log::{End, EventLog, Offset};
 use refold_domain::receipt::{EventId, Receipt};
 use refold_domain::rule::{self, Rule};
 use refold_domain::stream;
-use refold_projections::progress::{Condition, Progress};
+use refold_projections::progress::Progress;
 use refold_projections::state::{StreamEntry, Verdict};
-use refold_projections::store::damage::Damaged;
-use refold_projections::store::{Space, Store, Wanted};
-use std::collections::BTreeMap;
+use refold_projections::store::Store;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -67,26 +67,11 @@ pub struct Request {
     pub streams: Vec<String>,
 }
 
-/// What a decision looks at: the streams of the request that exist.
-#[derive(Debug, Default)]
-pub struct Streams {
-    entries: BTreeMap<String, StreamEntry>,
-    /// Where the store stood, if it was asked.
-    at: Option<Offset>,
-}
-
 /// What a look at the store comes to.
 enum Step {
     Answer(Recorded),
     Append(Vec<Guard>, Vec<NewEvent>),
     Reject(CommandError),
-}
-
-impl Streams {
-    /// A stream, if it was ever moved.
-    pub fn get(&self, name: &str) -> Option<&StreamEntry> {
-        self.entries.get(name)
-    }
 }
 
 impl Commands {
@@ -99,11 +84,26 @@ impl Commands {
         request: &Request,
         decide: impl Fn(&Streams) -> Result<Decision, Rejection>,
     ) -> Result<Recorded, CommandError> {
-        let outcome = self.until_it_counts(request, decide).await;
-        if let Err(CommandError::Failed(error)) = &outcome {
-            self.progress.note(error);
+        self.until_it_counts(request, decide).await.map_err(|error| self.noted(error))
+    }
+
+    /// What a command would come to, were it executed now: the answer, where it was recorded before; `None`, where it would
+    /// be recorded. Nothing is appended.
+    ///
+    /// # Errors
+    /// [`CommandError`]
+    pub async fn foresee(
+        &self,
+        request: &Request,
+        decide: impl Fn(&Streams) -> Result<Decision, Rejection>,
+    ) -> Result<Option<Recorded>, CommandError> {
+        let settled = self.settled(self.partition_of(request), request, &decide, &mut None).await;
+        match settled {
+            Ok(Step::Answer(recorded)) => Ok(Some(recorded)),
+            Ok(Step::Append(..)) => Ok(None),
+            Ok(Step::Reject(error)) => Err(error),
+            Err(error) => Err(self.noted(error)),
         }
-        outcome
     }
 
     async fn until_it_counts(
@@ -112,26 +112,12 @@ impl Commands {
         decide: impl Fn(&Streams) -> Result<Decision, Rejection>,
     ) -> Result<Recorded, CommandError> {
         let deadline = Instant::now() + self.verdict_wait;
-        let partition = match &request.partition_key {
-            Some(key) => partition_of(key, self.progress.partitions()),
-            None => self.writer.any_partition(request.events),
-        };
+        let partition = self.partition_of(request);
         let mut end = (!rule::holds(Rule::RejectionsWaitForTheEnd)).then_some(0);
         let mut attempts = 0;
         loop {
-            // Each look has time of its own, for the last one begins when there is none left to decide anew.
-            let until = Instant::now() + self.verdict_wait;
-            let (mut step, mut at) = self.look(partition, request, &decide, until).await?;
-            if let (Step::Reject(_), None) = (&step, end) {
-                end = Some(self.pass_end(partition, until).await?);
-                (step, at) = self.look(partition, request, &decide, until).await?;
-            }
-            match step {
+            match self.settled(partition, request, &decide, &mut end).await? {
                 Step::Answer(recorded) => return Ok(recorded),
-                // The store was emptied or rolled back since it had passed the end.
-                Step::Reject(_) if at < end && rule::holds(Rule::RejectionsCompareThePosition) => {
-                    return Err(self.behind(partition));
-                }
                 Step::Reject(error) => return Err(error),
                 // Only after another look: what was faster may have been this very command, sent twice.
                 Step::Append(..)
@@ -149,6 +135,38 @@ impl Commands {
         }
     }
 
+    fn partition_of(&self, request: &Request) -> u32 {
+        match &request.partition_key {
+            Some(key) => partition_of(key, self.progress.partitions()),
+            None => self.writer.any_partition(request.events),
+        }
+    }
+
+    /// Looks at the store and decides; a rejection stands only once the store has passed the log's `end`, which is looked
+    /// up where it is not known yet.
+    async fn settled(
+        &self,
+        partition: u32,
+        request: &Request,
+        decide: impl Fn(&Streams) -> Result<Decision, Rejection>,
+        end: &mut Option<Offset>,
+    ) -> Result<Step, CommandError> {
+        // Each look has time of its own, for the last one begins when there is none left to decide anew.
+        let until = Instant::now() + self.verdict_wait;
+        let (mut step, mut at) = self.look(partition, request, &decide, until).await?;
+        if let (Step::Reject(_), None) = (&step, *end) {
+            *end = Some(self.pass_end(partition, until).await?);
+            (step, at) = self.look(partition, request, &decide, until).await?;
+        }
+        match step {
+            // The store was emptied or rolled back since it had passed the end.
+            Step::Reject(_) if at < *end && rule::holds(Rule::RejectionsCompareThePosition) => {
+                Err(self.behind(partition))
+            }
+            step => Ok(step),
+        }
+    }
+
     /// Looks at the store and decides; also says where the store stood.
     async fn look(
         &self,
@@ -160,7 +178,7 @@ impl Commands {
         let names = request.streams.iter().chain(&request.idempotency);
         let streams = self.streams(partition, names).await?;
         let step = self.step(partition, request, &streams, decide(&streams), deadline).await?;
-        Ok((step, streams.at))
+        Ok((step, streams.at()))
     }
 
     async fn step(
@@ -193,44 +211,6 @@ impl Commands {
             }
             Err(rejection) => Ok(Step::Reject(CommandError::Rejected(rejection))),
         }
-    }
-
-    async fn streams(
-        &self,
-        partition: u32,
-        names: impl IntoIterator<Item = &String>,
-    ) -> Result<Streams, CommandError> {
-        let keys: Vec<_> = names.into_iter().map(|name| name.as_bytes().to_vec()).collect();
-        if keys.is_empty() {
-            return Ok(Streams::default());
-        }
-        // What the log does not bear out, or not yet, is nothing to decide from.
-        let state = self.progress.state(partition);
-        if state.head.is_none() || matches!(state.condition, Condition::Stopped { .. }) {
-            return Err(self.behind(partition));
-        }
-        let loaded = self.store.load(partition, Wanted::from([(Space::Streams, keys)])).await?;
-        let Some(head) = loaded.head.filter(|head| head.is_caught_up()) else {
-            return Err(self.behind(partition));
-        };
-        let mut entries = BTreeMap::new();
-        for (name, entry) in loaded.values.into_values().flatten() {
-            let entry: StreamEntry =
-                serde_json::from_slice(&entry).context(Damaged("a stream cannot be read"))?;
-            if entry.is_remembered(head.keys) {
-                entries.insert(String::from_utf8(name).context(Damaged("a stream has no name"))?, entry);
-            }
-        }
-        Ok(Streams { entries, at: Some(head.position.offset) })
-    }
-
-    fn behind(&self, partition: u32) -> CommandError {
-        let why = match self.progress.state(partition).condition {
-            Condition::Starting | Condition::Running => "it is being folded".to_owned(),
-            Condition::Retrying(reason) => reason,
-            Condition::Stopped { reason, remedy } => format!("{reason}; {remedy}"),
-        };
-        CommandError::Behind(format!("partition {partition} has not caught up with the log: {why}"))
     }
 
     /// Waits until the store has passed the log's end as it is now, and says where that is.
@@ -271,8 +251,8 @@ impl Commands {
         let deadline = Instant::now() + self.verdict_wait;
         let verdict = if is_guarded { self.verdict(&receipt, deadline).await? } else { Verdict::Accepted };
         match verdict {
-            Verdict::Accepted => Ok(Some(Recorded::now(receipt, events))),
-            Verdict::Void if !rule::holds(Rule::VoidIsNoSuccess) => Ok(Some(Recorded::now(receipt, events))),
+            Verdict::Accepted => Ok(Some(Recorded::now(receipt, events)?)),
+            Verdict::Void if !rule::holds(Rule::VoidIsNoSuccess) => Ok(Some(Recorded::now(receipt, events)?)),
             Verdict::Void => Ok(None),
             Verdict::Lost => Err(CommandError::Lost(receipt)),
         }
@@ -319,14 +299,9 @@ impl Commands {
             _ => return Err(CommandError::Lost(receipt)),
         };
         let command = commit.commands.get(entry.command as usize).context("a commit lacks a command")?;
-        let event = |(index, event): (u32, &refold_domain::commit::Event<'_>)| RecordedEvent {
-            id: EventId { receipt, index },
-            kind: event.kind.to_string().into(),
-            key: event.key.as_deref().map(str::to_owned),
-            data: event.data.to_owned(),
-        };
-        let offset = Some(entry.offset);
-        Ok(Recorded { receipt, origin, offset, events: (0..).zip(&command.events).map(event).collect() })
+        let event = |(index, event)| RecordedEvent::recalled(EventId { receipt, index }, event);
+        let events = (0..).zip(&command.events).map(event).collect::<anyhow::Result<_>>()?;
+        Ok(Recorded { receipt, origin, offset: Some(entry.offset), events })
     }
 }
 

@@ -1,9 +1,11 @@
 //! What becomes of a command: it counts, or it does not, or nobody knows.
 
 use crate::writer::WriteError;
+use refold_domain::commit::Event;
 use refold_domain::decision::{NewEvent, Rejection};
 use refold_domain::log::Offset;
 use refold_domain::receipt::{EventId, Receipt};
+use refold_domain::schema::{self, EventType};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -40,7 +42,7 @@ pub struct RecordedEvent {
     pub kind: Cow<'static, str>,
     /// What it is about.
     pub key: Option<String>,
-    /// Its data as JSON.
+    /// Its data as JSON, without private fields.
     pub data: Box<RawValue>,
 }
 
@@ -85,15 +87,31 @@ impl Recorded {
         self.origin != Origin::New
     }
 
-    pub(super) fn now(receipt: Receipt, events: Vec<NewEvent>) -> Self {
-        let event = |(index, NewEvent { kind, key, data })| RecordedEvent {
-            id: EventId { receipt, index },
-            kind: kind.into(),
-            key,
-            data,
+    pub(super) fn now(receipt: Receipt, events: Vec<NewEvent>) -> anyhow::Result<Self> {
+        let event = |(index, NewEvent { kind, key, data }): (u32, NewEvent)| {
+            let data = public(schema::find(kind)?, data)?;
+            Ok(RecordedEvent { id: EventId { receipt, index }, kind: kind.into(), key, data })
         };
-        let events = (0..).zip(events).map(event).collect();
-        Self { receipt, origin: Origin::New, offset: None, events }
+        let events = (0..).zip(events).map(event).collect::<anyhow::Result<_>>()?;
+        Ok(Self { receipt, origin: Origin::New, offset: None, events })
+    }
+}
+
+impl RecordedEvent {
+    /// One that was read from the log again.
+    pub(super) fn recalled(id: EventId, event: &Event<'_>) -> anyhow::Result<Self> {
+        let kind = schema::find(&event.kind)?;
+        let current = kind.current(event.v, event.data)?.into_owned();
+        let data = public(kind, RawValue::from_string(current)?)?;
+        Ok(Self { id, kind: kind.name.into(), key: event.key.as_deref().map(str::to_owned), data })
+    }
+}
+
+/// Data without private fields: no handler has a use for them, and no answer may have them.
+fn public(kind: &EventType, data: Box<RawValue>) -> anyhow::Result<Box<RawValue>> {
+    match kind.public(data.get())? {
+        Cow::Borrowed(_) => Ok(data),
+        Cow::Owned(shown) => Ok(RawValue::from_string(shown)?),
     }
 }
 

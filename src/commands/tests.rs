@@ -7,7 +7,7 @@ use refold_domain::commit::pack;
 use refold_domain::log::{AppendError, Bounds, LogError, Records, Risk};
 use refold_projections::gate::Place;
 use refold_projections::projector::Projector;
-use refold_projections::store::{Blob, Flush, Flushed, Loaded, MemoryStore, Range, Scanned};
+use refold_projections::store::{Blob, Flush, Flushed, Loaded, MemoryStore, Range, Scanned, Space, Wanted};
 use std::num::NonZeroU32;
 use std::sync::Mutex;
 use tokio::sync::watch;
