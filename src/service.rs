@@ -1,7 +1,8 @@
 //! What every handler works with: the log, the store, and the workers between them.
 
+use crate::access::accounts::Users;
 use crate::access::tokens::Tokens;
-use crate::access::{Accounts, Nobody, secrets};
+use crate::access::{Accounts, secrets};
 use crate::commands::Commands;
 use crate::genesis;
 use crate::health::Health;
@@ -42,7 +43,7 @@ pub struct Service {
     /// What is folded.
     pub projections: Arc<Vec<Projection>>,
     /// How commands are executed.
-    pub commands: Commands,
+    pub commands: Arc<Commands>,
     /// What happened last.
     pub tail: Arc<Tail>,
     /// What everything depends on.
@@ -50,6 +51,8 @@ pub struct Service {
     /// Who is who.
     pub tokens: Tokens,
     /// What is known of users.
+    pub users: Arc<Users>,
+    /// The same, for those who bring a token.
     pub accounts: Arc<dyn Accounts>,
     writer: Arc<Writer>,
     /// The projectors, and who reads for the tail.
@@ -69,7 +72,6 @@ impl Service {
         secrets::place(settings)?;
         let data_dir = DataDir::lock(&settings.data_dir)?;
         let tokens = Tokens::new(&secrets::open(settings)?, &settings.auth);
-        let accounts = Arc::new(Nobody);
         let log = open_log(settings).await?;
         let partitions = NonZeroU32::new(settings.log.partitions).context("log.partitions is 0")?;
         let store = SqliteStore::open(&settings.data_dir).map_err(unusable)?;
@@ -84,14 +86,15 @@ impl Service {
         let progress = Arc::new(Progress::new(id, partitions.get()));
         let queue = settings.writer.queue_commands_max;
         let writer = Arc::new(Writer::start(&log, id, partitions.get(), queue));
-        let commands = Commands {
+        let commands = Arc::new(Commands {
             log: Arc::clone(&log),
             store: Arc::clone(&store),
             progress: Arc::clone(&progress),
             writer: Arc::clone(&writer),
             append_wait: settings.writer.append_wait,
             verdict_wait: settings.decide.wait,
-        };
+        });
+        let users = Arc::new(Users::new(&commands, &settings.auth)?);
         let projector = |partition| Projector {
             place: Place { log: id, partitions: partitions.get(), partition },
             log: Arc::clone(&log),
@@ -117,7 +120,8 @@ impl Service {
             tail,
             health,
             tokens,
-            accounts,
+            accounts: Arc::clone(&users) as Arc<dyn Accounts>,
+            users,
             writer,
             workers,
             _data_dir: data_dir,

@@ -32,7 +32,7 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// How HTTP is served.
     pub http: Http,
-    /// How tokens are signed.
+    /// How tokens are signed, and how logins are held up.
     pub auth: auth::Auth,
     /// What each route needs.
     pub access: access::Access,

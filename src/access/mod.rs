@@ -1,8 +1,11 @@
 //! Who asks, and what they may ask for.
 
+pub mod accounts;
+pub mod attempts;
 pub mod exposure;
 mod hs256;
 pub mod pass;
+pub mod passwords;
 pub mod secrets;
 pub mod table;
 pub mod tokens;

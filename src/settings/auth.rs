@@ -1,12 +1,12 @@
-//! How tokens are signed.
+//! How tokens are signed, and how logins are held up.
 
 use super::secret::Secret;
-use super::{Deserialize, Deserializer, Duration, Serialize, Serializer};
+use super::{Deserialize, Deserializer, Duration, Serialize, Serializer, milliseconds};
 
 /// The fewest bytes of a secret: as many as the hash has that signs with it.
 pub const SECRET_BYTES_MIN: usize = 32;
 
-/// How tokens are signed, and for how long they are good.
+/// How tokens are signed and for how long they are good, and how logins are held up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Auth {
@@ -21,6 +21,20 @@ pub struct Auth {
     /// How long a token is good.
     #[serde(rename = "token_minutes", with = "minutes")]
     pub token_life: Duration,
+    /// How many passwords are hashed at once; 0 for half as many as there are cores.
+    pub hashes_max: usize,
+    /// How many may wait for it.
+    pub hashes_queue_max: usize,
+    /// How many logins may fail for one user name in the window below; 0 for any number.
+    pub failed_logins_max: u32,
+    /// See above.
+    #[serde(rename = "failed_logins_window_ms", with = "milliseconds")]
+    pub failed_logins_window: Duration,
+    /// How many logins there may be from one address in the window below; 0 for any number.
+    pub logins_max: u32,
+    /// See above.
+    #[serde(rename = "logins_window_ms", with = "milliseconds")]
+    pub logins_window: Duration,
 }
 
 mod minutes {

@@ -1,6 +1,7 @@
 //! Sound tokens are taken; whatever else looks like one is not.
 
 use super::*;
+use crate::settings::Settings;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
@@ -15,6 +16,7 @@ fn auth() -> Auth {
         issuer: "refold".into(),
         audience: "refold".into(),
         token_life: Duration::from_mins(30),
+        ..Settings::load(&[]).unwrap().auth
     }
 }
 
