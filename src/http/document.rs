@@ -9,7 +9,7 @@ use poem_openapi::types::Type;
 use serde_json::{Map, Value, json};
 
 /// The headers of answers, spelt as they are known, with what they are good for.
-const HEADERS: [(&str, &str); 5] = [
+const HEADERS: [(&str, &str); 6] = [
     (RECEIPT, "The command's place in the log; a query that brings it back sees what was written"),
     (
         POSITION,
@@ -18,6 +18,7 @@ const HEADERS: [(&str, &str); 5] = [
     ("ETag", "The version, to be sent back as `If-Match` with a change"),
     ("Location", "Where it can be read"),
     ("Link", "Where the rest is"),
+    ("Cache-Control", "Who may keep it: nobody"),
 ];
 
 /// Where schemas stand.

@@ -170,5 +170,6 @@ fn retry_after(status: u16) -> Vec<MetaHeader> {
         deprecated: false,
         schema: u32::schema_ref(),
     };
-    if status == StatusCode::SERVICE_UNAVAILABLE.as_u16() { vec![header] } else { Vec::new() }
+    let later = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
+    if later.iter().any(|known| known.as_u16() == status) { vec![header] } else { Vec::new() }
 }

@@ -23,11 +23,13 @@ pub mod events;
 pub mod failure;
 pub mod follow;
 pub mod foods;
+pub mod form;
 pub mod frequent;
 pub mod headers;
 pub mod introductions;
 pub mod link;
 pub mod live;
+pub mod login;
 pub mod measure;
 pub mod ndjson;
 pub mod needs;
@@ -47,6 +49,7 @@ pub mod seldom;
 pub mod streams;
 pub mod templates;
 pub mod typed;
+pub mod users;
 pub mod views;
 
 use crate::access::table::{Route, Table};
@@ -71,6 +74,8 @@ pub enum Tag {
     Detections,
     /// Pictures were weighed and registered.
     Pictures,
+    /// Who may ask for what.
+    Users,
     /// Every projection's view, whoever defined it.
     Views,
     /// What happened, in pages and live.
@@ -102,6 +107,8 @@ type Apis = (
     detections::Detections,
     alerts::Alerts,
     pictures::Pictures,
+    users::Users,
+    login::Login,
     views::Views,
     live::Live,
     events::Events,
@@ -128,6 +135,8 @@ pub fn routes(service: &Arc<Service>, table: &Arc<Table>, settings: &Settings) -
         detections::Detections(Arc::clone(service)),
         alerts::Alerts::new(service, streams.clone()),
         pictures::Pictures(Arc::clone(service)),
+        users::Users(Arc::clone(service)),
+        login::Login(Arc::clone(service)),
         views::Views(Arc::clone(service)),
         live::Live::new(service, streams.clone()),
         events::Events(Arc::clone(service), streams),

@@ -1,6 +1,7 @@
 //! Every error answer: a problem (RFC 9457) with a stable type, a sentence for people, and what to do.
 
 use super::seldom::Seldom;
+use crate::access::accounts::Unchecked;
 use crate::commands::CommandError;
 use crate::commands::chunks::Incomplete;
 use poem::http::{HeaderValue, StatusCode, header};
@@ -163,6 +164,21 @@ impl Problem {
     /// Whoever asks may not.
     pub fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "You may not do this", detail)
+    }
+
+    /// A user name and a password are not those of a user who may come in. No word says more.
+    pub fn wrong_login() -> Self {
+        let detail = "there is no such user, the password is another, or an admin has disabled the user";
+        let title = "You cannot log in with these";
+        let problem = Self::new(StatusCode::UNAUTHORIZED, "credentials", title, detail);
+        Self { challenge: Some("Bearer"), ..problem }
+    }
+
+    /// Too many tries; so many seconds later there may be another.
+    pub fn too_many(detail: impl Into<String>, seconds: u32) -> Self {
+        let problem =
+            Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many", "There were too many tries", detail);
+        Self { retry_after: Some(seconds), ..problem }
     }
 
     /// There is no such thing.
@@ -359,6 +375,21 @@ impl From<CommandError> for Problem {
                 }
                 Self::unavailable("store", "The command could not be decided", with_remedy(detail, &error))
             }
+        }
+    }
+}
+
+impl From<Unchecked> for Problem {
+    fn from(unchecked: Unchecked) -> Self {
+        match unchecked {
+            Unchecked::TooMany(too_many) => {
+                let seconds = too_many.seconds();
+                Self::too_many(format!("too many logins: try again in {seconds} s"), seconds)
+            }
+            Unchecked::Full(full) => {
+                Self::unavailable("overloaded", "Too many passwords are waiting", full.to_string())
+            }
+            Unchecked::Store(error) => error.into(),
         }
     }
 }

@@ -54,6 +54,11 @@ impl Call {
         }
     }
 
+    /// The method and path, with its parameters.
+    pub fn route(&self) -> &str {
+        &self.route
+    }
+
     /// The request to record a fact, which rests on nothing: with a key it goes where the key says, without one anywhere.
     pub fn fact(&self, command: &impl Serialize) -> commands::Request {
         match self.key {

@@ -290,7 +290,7 @@ async fn an_operator_has_a_table_of_their_own() {
     let (status, said) = server.run(&["check"]).await;
     assert!(status.success(), "{said}");
     let line = said.lines().find(|line| line.contains("admin: ")).unwrap();
-    assert!(line.contains("GET /metrics, GET /views/food_counts"), "{said}");
+    assert!(line.contains("GET /metrics, ") && line.contains("GET /views/food_counts"), "{said}");
 
     fs::write(&own, "[access]\n'GET /stat' = 'open'\n'GET /detections' = 'everybody'").unwrap();
     let said = server.refused().await;
