@@ -14,6 +14,7 @@ pub mod serve;
 pub mod store;
 pub mod tail;
 pub mod token;
+pub mod user;
 
 use crate::settings::Settings;
 use anyhow::{Error, Result};
@@ -159,6 +160,14 @@ pub enum Command {
     /// Exit codes: 0 printed, 1 there is no secret to sign it with, 2 typed wrongly.
     #[command(after_help = token::EXAMPLES)]
     Token(token::Options),
+    /// Register users at a running service, shut them out, let them in again, list them
+    ///
+    /// Asks the service at --url with the token in --token or $REFOLD_TOKEN. Without one it signs one itself, as `refold token`
+    /// does: so the first admin needs no other.
+    ///
+    /// Exit codes: 0 done, 1 the service cannot be reached or refuses, 2 typed wrongly.
+    #[command(subcommand, after_help = user::EXAMPLES)]
+    User(Box<user::Action>),
     /// Print what makes a shell complete refold's commands and options
     #[command(after_help = generate::COMPLETIONS_EXAMPLES)]
     Completions {
@@ -208,6 +217,10 @@ impl Cli {
             Command::Tail(options) => tail::run(&options),
             Command::Token(options) => token::run(settings(options.files.clone())?, &options),
             Command::Feed(options) => feed::run(&options),
+            Command::User(action) => {
+                let more = action.with().files.clone();
+                user::run(|| settings(more), &action)
+            }
             Command::Completions { shell } => generate::completions(shell),
             Command::Man { dir } => generate::man(dir.as_deref()),
             Command::Backup(options) => backup::run(&settings(options.files.clone())?, &options),

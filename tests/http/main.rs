@@ -42,4 +42,5 @@ mod stopping;
 mod store;
 mod tail;
 mod tokens;
+mod user_cli;
 mod users;
