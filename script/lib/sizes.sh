@@ -6,6 +6,9 @@ export REFOLD_SIM_SCHEDULES=${REFOLD_SIM_SCHEDULES:-10000}
 export REFOLD_SIM_SEED=${REFOLD_SIM_SEED:-1}
 # How often the real binary is killed in the middle.
 export REFOLD_KILLS=${REFOLD_KILLS:-5}
+# How many registrations race for how many names.
+export REFOLD_REGISTRATIONS=${REFOLD_REGISTRATIONS:-400}
+export REFOLD_REGISTRATIONS_NAMES=${REFOLD_REGISTRATIONS_NAMES:-10}
 # Alerts that a hundred clients listen for.
 export REFOLD_ALERTS=${REFOLD_ALERTS:-500}
 # Cases of each property test.

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import fold
 import lines
+import logins
 import post
 import queries
 import streams
 import visible
 from figures import table
 
-PARTS = {module.__name__: module.measure for module in (post, lines, fold, visible, queries, streams)}
+PARTS = {module.__name__: module.measure for module in (post, lines, fold, visible, queries, streams, logins)}
 
 
 def main():
