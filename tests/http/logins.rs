@@ -5,6 +5,8 @@ use crate::server::Server;
 use crate::users::{PASSWORD, login, until, user};
 use reqwest::Method;
 use serde_json::json;
+use std::fs;
+use std::path::PathBuf;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -136,6 +138,25 @@ async fn an_address_logs_in_only_so_often() {
     limited.problem(429, "too-many");
     assert!((1..=12).contains(&limited.header("Retry-After").parse::<u32>().unwrap()));
     anybody.get("/readyz").send().await.is(200);
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn passwords_stand_behind_everything_else() {
+    let server = Server::new().with("AUTH__HASHES_MAX", "3").ready().await;
+    // Of each thread: its name, and how far behind others it stands.
+    let nice = |task: PathBuf| {
+        let stat = fs::read_to_string(task.join("stat")).unwrap();
+        let (name, fields) = stat.split_once('(').unwrap().1.rsplit_once(')').unwrap();
+        (name.to_owned(), fields.split_whitespace().nth(16).unwrap().parse::<i32>().unwrap())
+    };
+    let tasks = fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
+    let threads: Vec<_> = tasks.map(|task| nice(task.unwrap().path())).collect();
+    let (passwords, others): (Vec<_>, Vec<_>) =
+        threads.into_iter().partition(|(name, _)| name.starts_with("passwords"));
+    assert_eq!(passwords.len(), 3);
+    let most = others.iter().map(|(_, nice)| *nice).max().unwrap();
+    assert!(passwords.iter().all(|(_, nice)| *nice > most || *nice == 19), "{passwords:?} {others:?}");
 }
 
 #[tokio::test]
