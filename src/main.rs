@@ -3,6 +3,11 @@
 use clap::Parser;
 use refold::cli::{Cli, told};
 use std::process::ExitCode;
+use tikv_jemallocator::Jemalloc;
+
+/// Gives back what is free; see docs/decisions/0013.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     Cli::parse().run().unwrap_or_else(|error| {

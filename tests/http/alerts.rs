@@ -12,6 +12,7 @@ use crate::operations::{total, until_total};
 use crate::raw::Raw;
 use crate::server::{Server, in_time};
 use crate::sse::{Message, Stream};
+use crate::tokens;
 use futures::future::join_all;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -311,7 +312,9 @@ async fn a_client_that_does_not_listen_is_dropped_and_slows_nobody() {
     let client = server.client();
     let (mut stream, _) = listening(&client).await;
     let mut deaf = Raw::narrow(&client).await;
-    deaf.send("GET /alerts HTTP/1.1\r\nHost: x\r\nX-Request-Id: deaf-1\r\n\r\n").await;
+    let token = tokens::user();
+    let head = format!("Host: x\r\nAuthorization: Bearer {token}\r\nX-Request-Id: deaf-1\r\n\r\n");
+    deaf.send(format!("GET /alerts HTTP/1.1\r\n{head}")).await;
     until_total(&client, "refold_http_streams", 2.0).await;
     let (count, heard) = watch::channel(0);
     let listening = tokio::spawn(async move {

@@ -4,6 +4,7 @@
 //! back, position and views together, and the log brings it forward again.
 
 mod files;
+mod keys;
 mod reading;
 mod spaces;
 #[cfg(test)]
@@ -14,6 +15,7 @@ use super::{Blob, Flush, Flushed, Loaded, Range, STORE_FORMAT, Scanned, Store, W
 use anyhow::{Context, anyhow, bail};
 use async_trait::async_trait;
 use files::{Displaced, Files};
+use keys::Keys;
 use reading::{Opened, Readers};
 use rusqlite::{Connection, ErrorCode};
 use spaces::Spaces;
@@ -49,6 +51,7 @@ const SCHEMA: &str = "
 #[derive(Debug)]
 pub struct SqliteStore {
     readers: Arc<Readers>,
+    keys: Keys,
     jobs: Option<mpsc::Sender<Job>>,
     writer: Option<JoinHandle<()>>,
 }
@@ -66,7 +69,8 @@ impl SqliteStore {
         let (jobs, queue) = mpsc::channel(QUEUE_FLUSHES_MAX);
         let thread = std::thread::Builder::new().name("store".into());
         let writer = thread.spawn(move || writer.run(queue))?;
-        Ok(Self { readers, jobs: Some(jobs), writer: Some(writer) })
+        let keys = Keys::start(&readers)?;
+        Ok(Self { readers, keys, jobs: Some(jobs), writer: Some(writer) })
     }
 
     /// Opens the store in `dir` to look at it, or nothing where there is none: no file is made or changed, but for
@@ -87,7 +91,9 @@ impl SqliteStore {
         let spaces = Spaces::read(&connection).with_context(name)?;
         let connect = reading::connect_to_look;
         let opened = Opened { path, files: Files::any(), spaces, connect, idle: Mutex::default() };
-        Ok(Some(Self { readers: Arc::new(Readers::new(Arc::new(opened))), jobs: None, writer: None }))
+        let readers = Arc::new(Readers::new(Arc::new(opened)));
+        let keys = Keys::start(&readers)?;
+        Ok(Some(Self { readers, keys, jobs: None, writer: None }))
     }
 
     /// Looks through the whole file, if it is not too large for that.
@@ -169,6 +175,8 @@ impl Drop for SqliteStore {
     /// Lets the thread finish what it holds.
     fn drop(&mut self) {
         self.jobs = None;
+        // Before the idle connections: the threads give theirs back.
+        self.keys.stop();
         // The connection that closes last tidies up the write-ahead log, if it may write.
         self.readers.opened().close_idle();
         if let Some(writer) = self.writer.take() {
@@ -181,7 +189,7 @@ impl Drop for SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn load(&self, partition: u32, wanted: Wanted) -> anyhow::Result<Loaded> {
-        self.mended(self.readers.load(partition, wanted).await).await
+        self.mended(self.keys.load(partition, wanted).await).await
     }
 
     async fn scan(&self, partition: u32, range: Range) -> anyhow::Result<Scanned> {

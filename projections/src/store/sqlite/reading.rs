@@ -10,16 +10,15 @@ use anyhow::{Context, anyhow};
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 
-/// How many reads of single keys are made at the same time; more wait. They are what folding and deciding wait for.
-const KEY_READS_MAX: usize = 8;
-/// How many reads of ranges are made at the same time; more wait, but never before a read of keys.
+/// How many reads of ranges are made at the same time; more wait. [Reads of keys](super::keys) do not wait for them.
 const RANGE_READS_MAX: usize = 8;
 /// What would end a path within the URI that SQLite takes instead of one.
 const RESERVED: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#');
@@ -27,7 +26,6 @@ const RESERVED: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#');
 /// What reads are made from.
 #[derive(Debug)]
 pub(super) struct Readers {
-    keys: Arc<Semaphore>,
     ranges: Arc<Semaphore>,
     /// Another one where the store's files were displaced; reads that are under way finish with the one before.
     opened: Mutex<Arc<Opened>>,
@@ -68,8 +66,7 @@ impl Opened {
 
 impl Readers {
     pub(super) fn new(opened: Arc<Opened>) -> Self {
-        let (keys, ranges) = (Semaphore::new(KEY_READS_MAX), Semaphore::new(RANGE_READS_MAX));
-        Self { keys: Arc::new(keys), ranges: Arc::new(ranges), opened: Mutex::new(opened) }
+        Self { ranges: Arc::new(Semaphore::new(RANGE_READS_MAX)), opened: Mutex::new(opened) }
     }
 
     /// What the next reads are made from.
@@ -82,12 +79,8 @@ impl Readers {
         *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = opened;
     }
 
-    pub(super) async fn load(self: &Arc<Self>, partition: u32, wanted: Wanted) -> anyhow::Result<Loaded> {
-        self.read(&self.keys, move |tx, spaces| load(tx, spaces, partition, wanted)).await
-    }
-
     pub(super) async fn scan(self: &Arc<Self>, partition: u32, range: Range) -> anyhow::Result<Scanned> {
-        self.read(&self.ranges, move |tx, spaces| scan(tx, spaces, partition, range)).await
+        self.read(move |tx, spaces| scan(tx, spaces, partition, range)).await
     }
 
     /// All partitions on one thread, of one moment: handing each to a thread would cost more than reading it.
@@ -96,14 +89,14 @@ impl Readers {
         partitions: u32,
         range: Range,
     ) -> anyhow::Result<Vec<Scanned>> {
-        self.read(&self.ranges, move |tx, spaces| {
+        self.read(move |tx, spaces| {
             (0..partitions).map(|partition| scan(tx, spaces, partition, range.clone())).collect()
         })
         .await
     }
 
     pub(super) async fn catalogue(self: &Arc<Self>) -> anyhow::Result<Option<Blob>> {
-        self.read(&self.keys, |tx, _| {
+        self.read(|tx, _| {
             let text = tx.query_row("SELECT text FROM catalogue", [], |row| row.get(0));
             Ok(text.optional()?)
         })
@@ -115,7 +108,7 @@ impl Readers {
         if bytes > WHOLE_CHECK_BYTES_MAX {
             return Ok(());
         }
-        self.read(&self.ranges, |tx, _| {
+        self.read(|tx, _| {
             let state: String = tx.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
             if state == "ok" { Ok(()) } else { Err(anyhow!(state).context(Damaged("its file is broken"))) }
         })
@@ -124,11 +117,10 @@ impl Readers {
 
     async fn read<T: Send + 'static>(
         self: &Arc<Self>,
-        permits: &Arc<Semaphore>,
         read: impl FnOnce(&Transaction<'_>, &Spaces) -> anyhow::Result<T> + Send + 'static,
     ) -> anyhow::Result<T> {
         let readers = Arc::clone(self);
-        let permit = Arc::clone(permits).acquire_owned().await.context("the store is closed")?;
+        let permit = Arc::clone(&self.ranges).acquire_owned().await.context("the store is closed")?;
         let task = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             readers.at_one_moment(read)
@@ -136,7 +128,8 @@ impl Readers {
         task.await.context("reading the store was cut off")?
     }
 
-    fn at_one_moment<T>(
+    /// Reads in one transaction.
+    pub(super) fn at_one_moment<T>(
         &self,
         read: impl FnOnce(&Transaction<'_>, &Spaces) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
@@ -183,9 +176,28 @@ pub(super) fn head(tx: &Transaction<'_>, partition: u32) -> anyhow::Result<Optio
     text.map(|text| serde_json::from_str(&text).context(Damaged("a head cannot be read"))).transpose()
 }
 
-fn load(tx: &Transaction<'_>, spaces: &Spaces, partition: u32, wanted: Wanted) -> anyhow::Result<Loaded> {
+/// The heads that a transaction has read.
+#[derive(Default)]
+pub(super) struct Heads(HashMap<u32, Option<Head>>);
+
+impl Heads {
+    fn head(&mut self, tx: &Transaction<'_>, partition: u32) -> anyhow::Result<Option<Head>> {
+        Ok(match self.0.entry(partition) {
+            Entry::Occupied(known) => known.get().clone(),
+            Entry::Vacant(unknown) => unknown.insert(head(tx, partition)?).clone(),
+        })
+    }
+}
+
+pub(super) fn load(
+    tx: &Transaction<'_>,
+    spaces: &Spaces,
+    heads: &mut Heads,
+    partition: u32,
+    wanted: Wanted,
+) -> anyhow::Result<Loaded> {
     // The head first, as in a scan.
-    let mut loaded = Loaded { head: head(tx, partition)?, values: BTreeMap::new() };
+    let mut loaded = Loaded { head: heads.head(tx, partition)?, values: BTreeMap::new() };
     let mut get =
         tx.prepare_cached("SELECT value FROM entries WHERE partition = ?1 AND space = ?2 AND key = ?3")?;
     for (space, keys) in wanted {
