@@ -43,14 +43,3 @@ pub trait Accounts: Send + Sync {
     /// How the user of this name stands, by what is known since a second at most; none where there is no such user.
     async fn standing(&self, username: &str) -> anyhow::Result<Option<Standing>>;
 }
-
-/// A service without users: whoever has a token of one is a stranger.
-#[derive(Debug, Clone, Copy)]
-pub struct Nobody;
-
-#[async_trait]
-impl Accounts for Nobody {
-    async fn standing(&self, _username: &str) -> anyhow::Result<Option<Standing>> {
-        Ok(None)
-    }
-}

@@ -5,6 +5,7 @@ use crate::foods::observe;
 use crate::server::{Server, in_time};
 use crate::sse::Stream;
 use crate::tokens::{self, SECRET, changed};
+use crate::users;
 use futures::future::join_all;
 use refold::settings::Settings;
 use refold::settings::access::{Access, Need};
@@ -115,7 +116,8 @@ async fn every_route_answers_as_the_table_says() {
         routes_in(&table),
         "the routes of the document, and those of the table"
     );
-    let bad = bad_tokens();
+    let (ada, of_users) = tokens_of_users(&client).await;
+    let bad = [bad_tokens(), of_users].concat();
     for (route, need) in &table {
         let as_told = async |token: Option<&str>| told(&call(&client.with_token(token), route)).await;
         let is_probe = PROBES.iter().any(|probe| route.ends_with(probe));
@@ -126,9 +128,28 @@ async fn every_route_answers_as_the_table_says() {
             assert_eq!(as_told(Some(token)).await, expected, "{route} with a token: {kind}");
         }
         let users = if *need == Need::Admin { Told::Forbidden } else { Told::In };
-        assert_eq!(as_told(Some(tokens::user())).await, users, "{route} with the token of a user");
+        for token in [tokens::user(), &ada] {
+            assert_eq!(as_told(Some(token)).await, users, "{route} with the token of a user");
+        }
         assert_eq!(as_told(Some(tokens::admin())).await, Told::In, "{route} with the token of an admin");
     }
+}
+
+/// The token of a user, and those of users who may not come in any more.
+async fn tokens_of_users(client: &Client) -> (String, Vec<(&'static str, String)>) {
+    let issued = async |name: &str| {
+        client.post("/users", &users::user(name)).send().await.is(201);
+        let answer = users::login(client, name, users::PASSWORD).send().await.is(200);
+        answer.json()["access_token"].as_str().unwrap().to_owned()
+    };
+    let (ada, eve, bob) = (issued("ada").await, issued("eve").await, issued("bob").await);
+    client.call(Method::PUT, "/users/eve/disabled").send().await.is(204);
+    let change = json!({"current": users::PASSWORD, "new": "another horse battery"});
+    client.with_token(&*bob).put("/users/me/password", &change).send().await.is(204);
+    for token in [&eve, &bob] {
+        users::until(&client.with_token(&**token).get("/stats"), 401).await;
+    }
+    (ada, vec![("of a disabled user", eve), ("from before a change of the password", bob)])
 }
 
 /// The routes of the document.
@@ -244,22 +265,44 @@ async fn a_stream_ends_with_its_token() {
     let paths = ["/events/live", "/views/food_counts/live", "/projections/live"];
     join_all(paths.map(async |path| {
         let mut stream = Stream::open(&client.get(path)).await;
-        let ended = async {
-            loop {
-                let message = stream.next().await.expect("the stream says why it ends");
-                if message.event.as_deref() == Some("dropped") {
-                    return message.json();
-                }
-            }
-        };
-        let reason = in_time("dropped", ended).await["reason"].clone();
-        assert!(reason.as_str().unwrap().contains("expired"), "{path}: {reason}");
-        assert_eq!(stream.next().await, None);
+        let reason = ended(&mut stream).await;
+        assert!(reason.contains("expired"), "{path}: {reason}");
     }))
     .await;
     for path in paths {
         client.get(path).send().await.problem(401, "unauthorized");
     }
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_user() {
+    let server = Server::start().await;
+    let client = server.client();
+    client.post("/users", &users::user("ada")).send().await.is(201);
+    let ada = users::logged_in(&client, "ada", users::PASSWORD).await;
+    let streams = ["/alerts", "/views/detections/live", "/projections/live"];
+    let streams = streams.map(async |path| Stream::open(&ada.get(path)).await);
+    let streams = join_all(streams).await;
+    client.call(Method::PUT, "/users/ada/disabled").send().await.is(204);
+    for mut stream in streams {
+        let reason = ended(&mut stream).await;
+        assert!(reason.contains("disabled"), "{reason}");
+    }
+}
+
+/// Why a stream ends, which must.
+async fn ended(stream: &mut Stream) -> String {
+    let ended = async {
+        loop {
+            let message = stream.next().await.expect("the stream says why it ends");
+            if message.event.as_deref() == Some("dropped") {
+                return message.json()["reason"].as_str().unwrap().to_owned();
+            }
+        }
+    };
+    let reason = in_time("dropped", ended).await;
+    assert_eq!(stream.next().await, None);
+    reason
 }
 
 #[tokio::test]
