@@ -12,12 +12,14 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const ICON: &str = "image/svg+xml";
 
 /// What the page is made of: path, content type, content.
-const FILES: [(&str, &str, &str); 13] = [
+const FILES: [(&str, &str, &str); 15] = [
     ("/favicon.ico", ICON, include_str!("page/icon.svg")),
     ("/page/icon.svg", ICON, include_str!("page/icon.svg")),
     ("/page/style.css", CSS, include_str!("page/style.css")),
     ("/page/app.js", SCRIPT, include_str!("page/app.js")),
     ("/page/api.js", SCRIPT, include_str!("page/api.js")),
+    ("/page/session.js", SCRIPT, include_str!("page/session.js")),
+    ("/page/login.js", SCRIPT, include_str!("page/login.js")),
     ("/page/dom.js", SCRIPT, include_str!("page/dom.js")),
     ("/page/service.js", SCRIPT, include_str!("page/service.js")),
     ("/page/views.js", SCRIPT, include_str!("page/views.js")),

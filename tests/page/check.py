@@ -26,7 +26,9 @@ WATCH = "window.breaches = []; document.addEventListener('securitypolicyviolatio
 # A view of a kind that none of the compiled-in ones is.
 STATS = "name = 'prices'\non = 'purchase.recorded'\nstats = { of = 'scoops[].price' }\n"
 # A refused command is an answer, but a browser logs it all the same.
-REFUSED = re.compile(r"Failed to load resource: the server responded with a status of (412|422|503)")
+REFUSED = re.compile(r"Failed to load resource: the server responded with a status of (401|412|422|503)")
+# Who may see detections.
+USER = {"username": "ada", "name": "Ada", "lastname": "Lovelace", "email": "ada@example.org", "password": "correct horse battery"}
 
 
 def main(binary, chromium):
@@ -35,12 +37,62 @@ def main(binary, chromium):
     with served(binary) as base, sync_playwright() as playwright:
         # A browser that is launched like this has a fresh profile of its own, removed afterwards.
         browser = playwright.chromium.launch(executable_path=chromium or None, args=FLAGS, headless=True)
-        for check in (foods, purchases, introductions, detections, pictures, nothing_is_disturbed, away, troubles, documentation, looks):
+        for check in (logins, foods, purchases, introductions, detections, pictures, nothing_is_disturbed, away, troubles, documentation, looks):
             print(f"    {check.__name__.replace('_', ' ')}", flush=True)
             with opened(browser, base) as page:
                 check(page, base)
         browser.close()
     print(f"    screenshots are in {PICTURES}")
+
+
+def logins(page, base):
+    """Who is not logged in sees what is for everybody, and a line instead of the rest."""
+    registered = page.request.post(f"{base}/users", data=USER)
+    assert registered.status == 201, registered.text()
+    for name in ("detections", "suspicious_vehicles", "vehicles_per_make"):
+        expect(view(page, name).locator(".locked")).to_contain_text("log in")
+        expect(view(page, name).locator("table")).to_be_hidden()
+    expect(view(page, "food_counts").locator(".locked")).to_be_hidden()
+    page.get_by_role("tab", name="Detection").click()
+    expect(page.locator("#detection")).to_be_hidden()
+    expect(page.locator("#detection-locked")).to_contain_text("log in")
+    picture(page, "logged-out")
+    accessible(page, "logged out")
+    log_in(page, "wrong horse battery")
+    expect(page.locator("#login-message")).not_to_be_empty()
+    expect(page.locator("#who")).to_be_hidden()
+    accessible(page, "refused")
+    log_in(page)
+    expect(page.get_by_role("button", name="Log out")).to_be_focused()
+    expect(page.locator("#detection")).to_be_visible()
+    expect(view(page, "detections").locator(".shown")).to_contain_text("Nothing yet")
+    picture(page, "logged-in")
+    accessible(page, "logged in")
+    page.reload()
+    expect(page.locator("#who-name")).to_have_text("ada")
+    token = page.evaluate("sessionStorage.getItem('refold.token')")
+    assert token and token not in page.content(), "the token stands in the page"
+    page.get_by_role("button", name="Log out").click()
+    expect(page.locator("#login-name")).to_be_focused()
+    expect(view(page, "detections").locator(".locked")).to_contain_text("log in")
+    assert page.evaluate("sessionStorage.length") == 0
+    a_token_that_is_not_taken_ends_the_login(page)
+
+
+def a_token_that_is_not_taken_ends_the_login(page):
+    log_in(page)
+    expect(view(page, "detections").locator(".shown")).to_contain_text("Nothing yet")
+    refusal = {"type": "urn:refold:problem:unauthorized", "title": "Nobody knows who asks", "status": 401, "detail": "the token's user is disabled"}
+    page.route("**/views/detections?*", lambda route: route.fulfill(status=401, json=refusal), times=1)
+    page.reload()  # which reads the view again
+    expect(page.locator("#login-message")).to_contain_text("no longer logged in")
+    expect(page.locator("#login")).to_be_visible()
+
+
+def log_in(page, password=USER["password"]):
+    page.get_by_label("User name").fill(USER["username"])
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Log in").click()
 
 
 def foods(page, base):
@@ -102,7 +154,7 @@ def purchases(page, base):
 
 def introductions(page, base):
     page.get_by_role("tab", name="Introduction").click()
-    page.get_by_label("Name").fill("Ada")
+    page.get_by_label("Name", exact=True).fill("Ada")
     page.get_by_label("Message").fill("Hello\nfrom here")
     page.get_by_label("Links").fill("https://example.org/ada\nno link")
     page.get_by_role("button", name="Introduce", exact=True).click()
@@ -134,6 +186,7 @@ def a_revision_of_what_changed_is_refused(page, base):
 
 
 def detections(page, base):
+    log_in(page)
     page.get_by_role("tab", name="Detection").click()
     page.locator("#detection-make").fill("Toyota")
     page.locator("#detection-model").fill(EVIL)

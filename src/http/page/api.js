@@ -1,5 +1,7 @@
 // Talking to the service: every answer is a value; that there is none is an error of its own.
 
+import { current, end } from "./session.js";
+
 const READ_WAIT_MS = 10_000;
 // Longer than the service itself waits before it says that it does not know.
 const COMMAND_WAIT_MS = 45_000;
@@ -25,6 +27,12 @@ export async function send(command, key) {
   return ask(command.path, { method: command.method, headers, body }, COMMAND_WAIT_MS);
 }
 
+/** Asks for a token, as OAuth 2 has it for passwords. */
+export async function logIn(username, password) {
+  const body = new URLSearchParams({ grant_type: "password", username, password });
+  return ask("/login", { method: "POST", body }, COMMAND_WAIT_MS);
+}
+
 /** Follows a stream: `hear(body)` for each message, `lost()` once the stream is no more. */
 export function follow(path, hear, lost) {
   const stream = new EventSource(path);
@@ -38,9 +46,13 @@ export function follow(path, hear, lost) {
 }
 
 async function ask(path, options, wait) {
+  const session = path === "/login" ? null : current();
+  const headers = { ...options.headers, ...(session && { Authorization: `Bearer ${session.token}` }) };
   try {
-    const response = await fetch(path, { ...options, signal: AbortSignal.timeout(wait) });
+    const response = await fetch(path, { ...options, headers, signal: AbortSignal.timeout(wait) });
     const body = await response.text();
+    // What came meanwhile is another session's.
+    if (response.status === 401 && session && session === current()) end("You are no longer logged in: the service does not take your token.");
     return {
       status: response.status,
       isOk: response.ok,

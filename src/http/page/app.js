@@ -5,14 +5,18 @@ import { Away, follow, read } from "./api.js";
 import { byId } from "./dom.js";
 import { startFacts } from "./fact.js";
 import { startIntroductions } from "./introduction.js";
+import { startLogin } from "./login.js";
 import { startPurchases } from "./purchase.js";
 import { showAway, showService } from "./service.js";
-import { lookAtViews } from "./views.js";
+import { onChange } from "./session.js";
+import { lookAtViews, readAgain } from "./views.js";
 
 const LOOK_SECONDS = 2;
 const AWAY_SECONDS_MAX = 15;
 
 startTabs();
+startLogin();
+onChange(readAgain);
 startFacts();
 startPurchases();
 startIntroductions(() => open(byId("tab-introduction")));

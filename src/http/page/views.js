@@ -2,6 +2,8 @@
 
 import { Away, read } from "./api.js";
 import { byId, clone, el, list, number, plural, setText, show } from "./dom.js";
+import { lockedLine } from "./login.js";
+import { meets } from "./session.js";
 import { MEASURES, byCount, byStep, showEvents, showNumbers } from "./table.js";
 
 const SHOWN_FIRST = 10;
@@ -37,6 +39,11 @@ export async function readWithReceipt(receipt) {
   receipts.add(receipt);
   const seen = await Promise.all([...cards.values()].map((card) => card.read(receipt)));
   return seen.every(Boolean);
+}
+
+/** Reads every view again, for somebody else may see other ones now. */
+export function readAgain() {
+  for (const card of cards.values()) card.read();
 }
 
 /** The newest events of a view that are shown now. */
@@ -83,6 +90,7 @@ class Card {
 
   /** Shows what is said about the view. */
   describe(view) {
+    this.needs = view.needs;
     const title = view.title ?? view.name;
     setText(this.find("h3"), title);
     setText(this.find(".name"), view.name);
@@ -125,6 +133,8 @@ class Card {
   /** Reads the view and shows it, unless a later reading was begun meanwhile. Answers whether there was an answer. */
   async read(receipt) {
     const turn = ++this.turn;
+    this.showLock(!meets(this.needs));
+    if (!meets(this.needs)) return true;
     const answer = await this.fetch(receipt);
     // What was begun later may still have been answered without the command of the receipt.
     if (turn !== this.turn) return receipt ? this.read() : answer.isOk;
@@ -162,6 +172,17 @@ class Card {
       if (!(error instanceof Away)) throw error;
       return { isOk: false, body: null };
     }
+  }
+
+  /** Shows a line instead of what not everybody may see. */
+  showLock(isLocked) {
+    if (isLocked) {
+      this.showCells([], false);
+      this.isFirst = true;
+    }
+    setText(this.find(".locked"), isLocked ? lockedLine(this.needs) : "");
+    for (const part of [".filters", ".scroll", "footer", ".message"]) this.find(part).classList.toggle("withheld", isLocked);
+    show(this.find(".locked"), isLocked);
   }
 
   /** What the service says is wrong; that it is away is said elsewhere, and folding has its progress. */
