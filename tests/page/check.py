@@ -65,7 +65,8 @@ def logins(page, base):
     log_in(page)
     expect(page.get_by_role("button", name="Log out")).to_be_focused()
     expect(page.locator("#detection")).to_be_visible()
-    expect(view(page, "detections").locator(".shown")).to_contain_text("Nothing yet")
+    expect(view(page, "detections").locator(".locked")).to_be_hidden()
+    expect(view(page, "detections").locator(".shown")).to_be_visible()
     picture(page, "logged-in")
     accessible(page, "logged in")
     page.reload()
@@ -80,13 +81,12 @@ def logins(page, base):
 
 
 def a_token_that_is_not_taken_ends_the_login(page):
-    log_in(page)
-    expect(view(page, "detections").locator(".shown")).to_contain_text("Nothing yet")
     refusal = {"type": "urn:refold:problem:unauthorized", "title": "Nobody knows who asks", "status": 401, "detail": "the token's user is disabled"}
-    page.route("**/views/detections?*", lambda route: route.fulfill(status=401, json=refusal), times=1)
-    page.reload()  # which reads the view again
+    page.route("**/views/detections?*", lambda route: route.fulfill(status=401, json=refusal))
+    log_in(page)
     expect(page.locator("#login-message")).to_contain_text("no longer logged in")
     expect(page.locator("#login")).to_be_visible()
+    page.unroute("**/views/detections?*")
 
 
 def log_in(page, password=USER["password"]):
