@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::Semaphore;
 
 /// How many reads of ranges are made at the same time; more wait. [Reads of keys](super::keys) do not wait for them.
@@ -27,8 +27,10 @@ const RESERVED: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#');
 #[derive(Debug)]
 pub(super) struct Readers {
     ranges: Arc<Semaphore>,
-    /// Another one where the store's files were displaced; reads that are under way finish with the one before.
-    opened: Mutex<Arc<Opened>>,
+    /// Another one where the store's files were displaced. It is held while it is read from, so that no connection to the
+    /// old ones is left when they are opened anew: within a process SQLite gives a new connection what an old one of the
+    /// same file still has open, a removed index for example.
+    opened: RwLock<Arc<Opened>>,
 }
 
 /// The files of a store, and what holds for them alone: as many connections to read with as there were reads at once,
@@ -66,17 +68,21 @@ impl Opened {
 
 impl Readers {
     pub(super) fn new(opened: Arc<Opened>) -> Self {
-        Self { ranges: Arc::new(Semaphore::new(RANGE_READS_MAX)), opened: Mutex::new(opened) }
+        Self { ranges: Arc::new(Semaphore::new(RANGE_READS_MAX)), opened: RwLock::new(opened) }
     }
 
     /// What the next reads are made from.
     pub(super) fn opened(&self) -> Arc<Opened> {
-        Arc::clone(&self.opened.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.reading())
     }
 
-    /// From now on reads are made from these files.
-    pub(super) fn go_over(&self, opened: Arc<Opened>) {
-        *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = opened;
+    /// Waits for the reads that are under way, and keeps others waiting until it is said what they are made from.
+    pub(super) fn replacing(&self) -> RwLockWriteGuard<'_, Arc<Opened>> {
+        self.opened.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reading(&self) -> RwLockReadGuard<'_, Arc<Opened>> {
+        self.opened.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) async fn scan(self: &Arc<Self>, partition: u32, range: Range) -> anyhow::Result<Scanned> {
@@ -133,7 +139,7 @@ impl Readers {
         &self,
         read: impl FnOnce(&Transaction<'_>, &Spaces) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let opened = self.opened();
+        let opened = self.reading();
         let name = || format!("cannot read {}", opened.path.display());
         let mut connection = opened.connection()?;
         // One transaction sees one moment: the head and the entries belong together.

@@ -73,12 +73,16 @@ impl Writer {
             (Some(open), None) => open,
             (before, _) => {
                 tracing::warn!(path = %self.path.display(), "the store's files are gone: folding it anew");
+                let readers = Arc::clone(&self.readers);
+                let mut replacing = readers.replacing();
                 // The old ones first: SQLite removes a write-ahead log by its name when it closes it.
                 if let Some((connection, opened)) = before {
                     drop(connection);
                     opened.close_idle();
                 }
-                self.start_again()?
+                let (connection, opened) = self.start_again()?;
+                replacing.clone_from(&opened);
+                (connection, opened)
             }
         };
         let (connection, opened) = self.open.insert(open);
@@ -93,9 +97,7 @@ impl Writer {
             put_catalogue(&tx, catalogue)?;
         }
         tx.commit()?;
-        let opened = Arc::new(opened);
-        self.readers.go_over(Arc::clone(&opened));
-        Ok((connection, opened))
+        Ok((connection, Arc::new(opened)))
     }
 }
 
