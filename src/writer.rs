@@ -332,7 +332,7 @@ impl Task {
     }
 }
 
-/// The clock, to the microsecond: as exact as views order by.
+/// The clock, to the microsecond: more digits would tell nothing.
 fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)

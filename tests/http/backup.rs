@@ -259,7 +259,7 @@ async fn what_is_no_whole_backup_is_refused_and_changes_nothing() {
         assert!(said.contains(because) && said.contains("nothing was changed"), "{what}: {said}");
         assert!(!target.data().exists(), "{what}");
     }
-    let store = server.data().join("store.v1.sqlite");
+    let store = server.data().join("store.v2.sqlite");
     fails(&target, &["restore", text(&store)], "it is a database of something else").await;
     fails(&target, &["restore", text(&server.home().join("none"))], "unable to open").await;
     let fewer = target.with("LOG__PARTITIONS", "4");
@@ -279,7 +279,7 @@ async fn a_backup_goes_only_where_it_is_safe_and_replaces_only_what_it_may() {
     let missing = server.home().join("missing/refold.sqlite");
     fails(&server, &["backup", text(&missing)], "make the directory first").await;
     fails(&server, &["backup", text(server.home())], "name a file in it").await;
-    for inside in ["log.sqlite", "store.v1.sqlite", "backup"] {
+    for inside in ["log.sqlite", "store.v2.sqlite", "backup"] {
         let inside = server.data().join(inside);
         fails(&server, &["backup", "--force", text(&inside)], "in the data directory").await;
     }

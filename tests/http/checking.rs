@@ -141,14 +141,14 @@ async fn a_record_that_is_too_new_fails_with_how_far_the_log_goes_on() {
 async fn a_store_that_is_damaged_is_named_with_its_remedy() {
     let mut server = fed().await;
     server.stop().await;
-    let path = server.data().join("store.v1.sqlite");
+    let path = server.data().join("store.v2.sqlite");
     // Whatever is in the write-ahead log would be read from there.
     Connection::open(&path).unwrap().execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
     let mut bytes = fs::read(&path).unwrap();
     bytes[4_096..].fill(0xaa);
     fs::write(&path, bytes).unwrap();
     for said in [check(&server, 1).await, server.refused().await] {
-        assert!(said.contains("store.v1.sqlite") && said.contains("run `refold store empty`"), "{said}");
+        assert!(said.contains("store.v2.sqlite") && said.contains("run `refold store empty`"), "{said}");
     }
     server.remove_store();
     fs::create_dir(&path).unwrap();
@@ -165,7 +165,7 @@ async fn a_store_that_is_damaged_in_one_place_is_told() {
     aggregated(&client, &receipts).await;
     server.stop().await;
     check(&server, 0).await;
-    let path = server.data().join("store.v1.sqlite");
+    let path = server.data().join("store.v2.sqlite");
     Connection::open(&path).unwrap().execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
     let mut bytes = fs::read(&path).unwrap();
     let last = bytes.len() - 4_096;

@@ -50,6 +50,30 @@ async fn a_purchase_is_found_under_its_shop_and_day() {
 }
 
 #[tokio::test]
+async fn times_are_told_apart_to_the_nanosecond() {
+    let server = Server::start().await;
+    let client = server.client();
+    let time = |at: u32| format!("2021-12-28T12:00:00.00000010{at}Z");
+    let mut receipts = Vec::new();
+    for at in [1, 6, 3, 2, 5, 4] {
+        let id = Uuid::from_u128(u128::from(at)).to_string();
+        receipts.push(client.post("/purchases", &purchase(&id, &time(at))).send().await.is(201).receipt());
+    }
+    let receipts = receipts.join(",");
+    let times = |rows: &[Value]| -> Vec<String> {
+        rows.iter().map(|row| row["timestamp"].as_str().unwrap().to_owned()).collect()
+    };
+    let day = of_day(&client, "2021-12-28", &receipts).await;
+    assert_eq!(times(day.as_array().unwrap()), [6, 5, 4, 3, 2, 1].map(time));
+    for (bound, expected) in [("from", [6, 5, 4]), ("until", [3, 2, 1])] {
+        let path = format!("/views/purchases_by_day?shop_id={SHOP}&{bound}={}", time(4));
+        let page = client.get(path).after(&receipts).send().await.is(200).json();
+        let found: Vec<_> = page["data"].as_array().unwrap().iter().map(|row| row["data"].clone()).collect();
+        assert_eq!(times(&found), expected.map(time), "{bound}");
+    }
+}
+
+#[tokio::test]
 async fn an_id_is_recorded_once() {
     let server = Server::start().await;
     let client = server.client();

@@ -7,6 +7,7 @@ use crate::server::Server;
 use rusqlite::Connection;
 use serde_json::json;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Instant;
 
@@ -168,7 +169,7 @@ async fn a_store_that_is_removed_while_it_is_open_is_folded_again() {
     let mut server = Server::start().await;
     let client = server.client();
     eat(&client, "pie", 30).await;
-    for (round, files) in ["store.", "store.v1.sqlite-wal", "store.v1.sqlite-shm"].into_iter().enumerate() {
+    for (round, files) in ["store.", "store.v2.sqlite-wal", "store.v2.sqlite-shm"].into_iter().enumerate() {
         for entry in fs::read_dir(server.data()).unwrap() {
             let path = entry.unwrap().path();
             if path.file_name().unwrap().to_str().unwrap().starts_with(files) {
@@ -191,7 +192,7 @@ async fn a_store_that_is_removed_while_it_is_open_is_folded_again() {
 
 /// Overwrites every value that the store has.
 fn spoil(server: &Server) {
-    let store = Connection::open(server.data().join("store.v1.sqlite")).unwrap();
+    let store = Connection::open(server.data().join("store.v2.sqlite")).unwrap();
     store.execute("UPDATE entries SET value = x'ff00'", []).unwrap();
 }
 
@@ -262,5 +263,16 @@ async fn one_partition_is_as_right_as_many() {
         let found = aggregated(&client, &newest(&answers)).await;
         let counted: u64 = found.as_array().unwrap().iter().map(|row| row["count"].as_u64().unwrap()).sum();
         assert_eq!(counted, 50);
+    }
+}
+
+#[tokio::test]
+async fn what_is_written_is_for_nobody_elses_eyes() {
+    let server = Server::start().await;
+    eat(&server.client(), "pie", 1).await;
+    let files = fs::read_dir(server.data()).unwrap().map(|entry| entry.unwrap().path());
+    for path in files.chain([server.data()]) {
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{}: {mode:o}", path.display());
     }
 }

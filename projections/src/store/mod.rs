@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 /// The version of what is kept; another number is another, empty store, folded from the start. Raised when
 /// gate state, an aggregate's `apply`, an upcaster or a view's form changes.
-pub const STORE_FORMAT: u32 = 1;
+pub const STORE_FORMAT: u32 = 2;
 
 /// A key or a value.
 pub type Blob = Vec<u8>;

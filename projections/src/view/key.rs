@@ -1,8 +1,8 @@
 //! Keys of views: values one after the other, in bytes that sort as the values do.
 //!
 //! A text is escaped and ended so that no value is the beginning of another: a zero byte is followed by 0xFF,
-//! and two zero bytes end the text. Numbers are big-endian with the sign bit turned over; times are kept to the
-//! microsecond.
+//! and two zero bytes end the text. Numbers are big-endian with the sign bit turned over; a time is its second and the
+//! nanoseconds in it.
 
 use anyhow::{Context, bail, ensure};
 use jiff::Timestamp;
@@ -18,6 +18,8 @@ const ESCAPED: u8 = 0xFF;
 /// What ends a text.
 const END: [u8; 2] = [0, 0];
 const SIGN: u64 = 1 << 63;
+/// A second in nanoseconds.
+const SECOND: i128 = 1_000_000_000;
 
 /// Appends a value to a key. Lists have no order and are no part of keys: definitions refuse them.
 pub fn push(key: &mut Vec<u8>, value: &Value<'_>) {
@@ -25,7 +27,7 @@ pub fn push(key: &mut Vec<u8>, value: &Value<'_>) {
         Value::Absent | Value::List(_) | Value::Objects(_) => key.push(ABSENT),
         Value::Text(text) => push_text(key, text),
         Value::Integer(number) => push_number(key, INTEGER, *number),
-        Value::Time(time) => push_number(key, TIME, microseconds(*time)),
+        Value::Time(time) => push_time(key, *time),
     }
 }
 
@@ -52,16 +54,27 @@ pub fn pop(key: &mut &[u8]) -> anyhow::Result<Value<'static>> {
         ABSENT => Ok(Value::Absent),
         TEXT => pop_text(key).map(|text| Value::Text(Cow::Owned(text))),
         INTEGER => pop_number(key).map(Value::Integer),
-        TIME => Ok(Value::Time(Timestamp::from_microsecond(pop_number(key)?)?)),
+        TIME => pop_time(key).map(Value::Time),
         other => bail!("a key holds a value of the unknown kind {other}"),
     }
 }
 
-/// Whole microseconds, downwards also before 1970, so that no time comes to lie in the next day.
-fn microseconds(time: Timestamp) -> i64 {
-    const NANOSECONDS: i128 = 1_000;
-    let floor = time.as_nanosecond().div_euclid(NANOSECONDS);
-    i64::try_from(floor).expect("the years of a timestamp have fewer than 2^63 microseconds")
+/// The second is rounded downwards also before 1970: what follows it only adds.
+fn push_time(key: &mut Vec<u8>, time: Timestamp) {
+    let nanoseconds = time.as_nanosecond();
+    let second =
+        i64::try_from(nanoseconds.div_euclid(SECOND)).expect("a timestamp has fewer than 2^63 seconds");
+    let rest =
+        u32::try_from(nanoseconds.rem_euclid(SECOND)).expect("a second has fewer than 2^32 nanoseconds");
+    push_number(key, TIME, second);
+    key.extend_from_slice(&rest.to_be_bytes());
+}
+
+fn pop_time(key: &mut &[u8]) -> anyhow::Result<Timestamp> {
+    let second = pop_number(key)?;
+    let (bytes, rest) = key.split_first_chunk().context("a time in a key ends too early")?;
+    *key = rest;
+    Ok(Timestamp::from_nanosecond(i128::from(second) * SECOND + i128::from(u32::from_be_bytes(*bytes)))?)
 }
 
 fn push_number(key: &mut Vec<u8>, tag: u8, number: i64) {
@@ -103,8 +116,10 @@ mod tests {
             Just(Value::Absent),
             "[\u{0}a\u{ff}é]{0,4}".prop_map(|text| Value::Text(text.into())),
             any::<i64>().prop_map(Value::Integer),
-            (-1_000_000_000_000i64..1_000_000_000_000)
-                .prop_map(|micros| Value::Time(Timestamp::from_microsecond(micros).unwrap())),
+            (-3_000_000_000i128..3_000_000_000)
+                .prop_map(|nanoseconds| Value::Time(Timestamp::from_nanosecond(nanoseconds).unwrap())),
+            Just(Value::Time(Timestamp::MIN)),
+            Just(Value::Time(Timestamp::MAX)),
         ]
     }
 
@@ -115,22 +130,13 @@ mod tests {
     }
 
     /// The order that keys must have: kinds first, then values.
-    fn rank(value: &Value<'_>) -> (u8, String, i64) {
+    fn rank(value: &Value<'_>) -> (u8, String, i128) {
         match value {
             Value::Absent | Value::List(_) | Value::Objects(_) => (1, String::new(), 0),
             Value::Text(text) => (2, text.to_string(), 0),
-            Value::Integer(number) => (3, String::new(), *number),
-            Value::Time(time) => (4, String::new(), time.as_microsecond()),
+            Value::Integer(number) => (3, String::new(), i128::from(*number)),
+            Value::Time(time) => (4, String::new(), time.as_nanosecond()),
         }
-    }
-
-    #[test]
-    fn a_time_stays_in_its_day() {
-        let late: Timestamp = "1969-12-31T23:59:59.9999999Z".parse().unwrap();
-        let next: Timestamp = "1970-01-01T00:00:00Z".parse().unwrap();
-        assert!(encode(&[Value::Time(late)]) < encode(&[Value::Time(next)]));
-        assert_eq!(microseconds(Timestamp::MIN), Timestamp::MIN.as_microsecond());
-        assert_eq!(microseconds(Timestamp::MAX), Timestamp::MAX.as_microsecond());
     }
 
     proptest! {

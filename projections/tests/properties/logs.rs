@@ -75,7 +75,7 @@ pub(crate) enum Reads {
 #[derive(Debug, Clone)]
 enum Step {
     /// A writer appends.
-    Append { writer: u128, numbering: Numbering, micros: i64, commands: Vec<CommandPlan> },
+    Append { writer: u128, numbering: Numbering, tick: i64, commands: Vec<CommandPlan> },
     /// An earlier record comes again, with the same bytes.
     Again(Index),
     /// Somebody else appends.
@@ -126,7 +126,7 @@ enum Next {
 enum EventPlan {
     Food(usize),
     Introduction { key: usize, kind: usize, email: bool },
-    Purchase { shop: u8, micros: i64 },
+    Purchase { shop: u8, tick: i64 },
     Odd(usize),
 }
 
@@ -153,10 +153,8 @@ pub(crate) fn genesis(place: Place) -> Vec<u8> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let append =
-        (1u128..4, numbering(), -2_000_000i64..2_000_000, prop::collection::vec(command(), 0..4)).prop_map(
-            |(writer, numbering, micros, commands)| Step::Append { writer, numbering, micros, commands },
-        );
+    let append = (1u128..4, numbering(), -2_000_000i64..2_000_000, prop::collection::vec(command(), 0..4))
+        .prop_map(|(writer, numbering, tick, commands)| Step::Append { writer, numbering, tick, commands });
     prop_oneof![
         12 => append,
         2 => any::<Index>().prop_map(Step::Again),
@@ -207,7 +205,7 @@ fn event() -> impl Strategy<Value = EventPlan> {
         4 => (0..FOODS.len()).prop_map(EventPlan::Food),
         4 => introduction,
         2 => (0u8..2, -2_000_000i64..2_000_000)
-            .prop_map(|(shop, micros)| EventPlan::Purchase { shop, micros }),
+            .prop_map(|(shop, tick)| EventPlan::Purchase { shop, tick }),
         1 => (0..odd().len()).prop_map(EventPlan::Odd),
     ]
 }
@@ -243,10 +241,10 @@ struct Log {
 impl Log {
     fn take(&mut self, step: Step) {
         let (bytes, content) = match step {
-            Step::Append { writer, numbering, micros, commands } => {
+            Step::Append { writer, numbering, tick, commands } => {
                 let writer = Uuid::from_u128(writer);
                 let seq = self.number(writer, numbering);
-                let time = Timestamp::from_microsecond(micros).unwrap();
+                let time = time_of(tick);
                 let commit = Commit { writer, seq, time, commands: self.commands(commands) };
                 (encode(LOG, &commit), Content::Commit(commit))
             }
@@ -319,7 +317,7 @@ impl EventPlan {
                 let (key, kind) = (aggregate_key(*key), INTRODUCTIONS[*kind]);
                 introduction(&key, kind, email.then_some("ada@example.org"), 3)
             }
-            Self::Purchase { shop, micros } => purchase(*shop, *micros),
+            Self::Purchase { shop, tick } => purchase(*shop, *tick),
             Self::Odd(at) => odd().swap_remove(*at),
         }
     }
@@ -336,14 +334,19 @@ pub(crate) fn introduction(key: &str, kind: &str, email: Option<&str>, version: 
     event_of(kind, Some(key), data, Reads::Always)
 }
 
+/// A time of its own for each tick, about a microsecond after the one before: times are ordered to the nanosecond.
+fn time_of(tick: i64) -> Timestamp {
+    Timestamp::from_nanosecond(i128::from(tick) * 999).unwrap()
+}
+
 /// An event about a purchase of one scoop.
-pub(crate) fn purchase(shop: u8, micros: i64) -> Event {
-    purchase_of(shop, micros, r#"{"type":"lemon","quantity":1,"price":100}"#)
+pub(crate) fn purchase(shop: u8, tick: i64) -> Event {
+    purchase_of(shop, tick, r#"{"type":"lemon","quantity":1,"price":100}"#)
 }
 
 /// An event about a purchase of these scoops.
-pub(crate) fn purchase_of(shop: u8, micros: i64, scoops: &str) -> Event {
-    let time = Timestamp::from_microsecond(micros).unwrap();
+pub(crate) fn purchase_of(shop: u8, tick: i64, scoops: &str) -> Event {
+    let time = time_of(tick);
     let data =
         format!(r#"{{"shop_id":"shop {shop}","purchase_id":"x","timestamp":"{time}","scoops":[{scoops}]}}"#);
     event_of("purchase.recorded", Some("x"), data, Reads::Always)

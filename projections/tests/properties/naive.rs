@@ -121,13 +121,13 @@ enum Part {
     Absent,
     Text(String),
     Integer(i64),
-    Time(i64),
+    Time(i128),
 }
 
 impl Part {
     fn of(field: &str, value: &Json) -> Self {
         match value {
-            Json::String(text) if field == "timestamp" => Self::Time(micros(text)),
+            Json::String(text) if field == "timestamp" => Self::Time(nanoseconds(text)),
             Json::String(text) => Self::Text(text.clone()),
             Json::Number(number) => Self::Integer(number.as_i64().unwrap()),
             _ => Self::Absent,
@@ -136,7 +136,7 @@ impl Part {
 
     fn asked(field: &str, text: &str) -> Self {
         match field {
-            "timestamp" => Self::Time(micros(text)),
+            "timestamp" => Self::Time(nanoseconds(text)),
             "version" => Self::Integer(text.parse().unwrap()),
             _ => Self::Text(text.into()),
         }
@@ -147,18 +147,13 @@ impl Part {
             Self::Absent => Json::Null,
             Self::Text(text) => text.as_str().into(),
             Self::Integer(number) => (*number).into(),
-            Self::Time(micros) => Timestamp::from_microsecond(*micros).unwrap().to_string().into(),
+            Self::Time(at) => Timestamp::from_nanosecond(*at).unwrap().to_string().into(),
         }
     }
 }
 
-fn micros(text: &str) -> i64 {
-    microseconds(text.parse().unwrap())
-}
-
-/// The microsecond that a time lies in, also before 1970.
-fn microseconds(time: Timestamp) -> i64 {
-    i64::try_from(time.as_nanosecond().div_euclid(1_000)).unwrap()
+fn nanoseconds(text: &str) -> i128 {
+    text.parse::<Timestamp>().unwrap().as_nanosecond()
 }
 
 /// The order of ids: by numbers, not by digits.
@@ -237,13 +232,13 @@ impl View {
         query: &Query,
     ) -> Vec<Json> {
         let at = |it: &Happened| match time {
-            Some(field) => micros(data(it)[field].as_str().unwrap()),
-            None => microseconds(it.time),
+            Some(field) => nanoseconds(data(it)[field].as_str().unwrap()),
+            None => it.time.as_nanosecond(),
         };
         let mut rows: Vec<_> = events.map(|it| (self.parts(it), at(it), id(it), entry(it))).collect();
         rows.retain(|(_, at, ..)| {
-            query.from.is_none_or(|from| *at >= microseconds(from))
-                && query.until.is_none_or(|until| *at < microseconds(until))
+            query.from.is_none_or(|from| *at >= from.as_nanosecond())
+                && query.until.is_none_or(|until| *at < until.as_nanosecond())
         });
         rows.sort_by(|one, other| (&one.0, one.1, one.2).cmp(&(&other.0, other.1, other.2)));
         if !query.oldest_first {

@@ -339,7 +339,7 @@ fn a_file_that_is_no_store_is_refused_and_left_alone() {
     std::fs::write(file(dir.path()), b"Dear diary, today I had a pie. ".repeat(200)).unwrap();
     let before = std::fs::read(file(dir.path())).unwrap();
     let error = SqliteStore::open(dir.path()).unwrap_err();
-    assert!(format!("{error:#}").contains("store.v1.sqlite"), "{error:#}");
+    assert!(format!("{error:#}").contains("store.v2.sqlite"), "{error:#}");
     assert_eq!(std::fs::read(file(dir.path())).unwrap(), before);
 
     let dir = tempfile::tempdir().unwrap();
