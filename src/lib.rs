@@ -4,7 +4,8 @@
 //! runs until it is stopped. A request enters through [`http`]; [`commands`] looks at the store, has the domain
 //! decide and waits for the verdict; the [`writer`] packs commands into commits and appends them to the log that
 //! [`genesis`] opened. The [`tail`] reads back what
-//! happened for all who follow it. [`service`] holds all of it together; [`health`] and [`telemetry`] tell how it is doing.
+//! happened for all who follow it. [`service`] holds all of it together; [`health`] and [`telemetry`] tell how it is doing,
+//! and [`process`] asks the system for what it needs.
 
 pub mod access;
 pub mod app;
@@ -13,6 +14,7 @@ pub mod commands;
 pub mod genesis;
 pub mod health;
 pub mod http;
+pub mod process;
 pub mod service;
 pub mod settings;
 #[cfg(test)]

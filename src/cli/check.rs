@@ -7,6 +7,7 @@ use crate::access::table::Table;
 use crate::genesis;
 use crate::health::harm;
 use crate::http::known_routes;
+use crate::process;
 use crate::service::{folded_log, log_config, refuse_other_logs};
 use crate::settings::Settings;
 use crate::settings::access::Need;
@@ -53,6 +54,8 @@ pub fn run(settings: Result<Settings>, json: bool) -> Result<ExitCode> {
 
 async fn checked(settings: &Settings) -> Report {
     let mut checks = vec![usable(settings), secret(settings)];
+    let too_few = process::too_few_descriptors(settings.http.connections_max);
+    checks.extend(too_few.map(|found| Check::risk("descriptors", found, process::MORE_DESCRIPTORS)));
     checks.extend(definitions(settings));
     let log_file = settings.data_dir.join(refold_adapters::embedded::FILE);
     if !log_file.exists() {

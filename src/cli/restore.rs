@@ -2,6 +2,7 @@
 
 use super::Files;
 use super::copying::{Contents, copied, ensure_embedded, whole};
+use crate::process;
 use crate::service::folded_log;
 use crate::settings::Settings;
 use anyhow::{Context, Result, ensure};
@@ -67,6 +68,7 @@ enum StoreState {
 /// # Errors
 /// Why it was not restored.
 pub fn run(settings: &Settings, options: &Options) -> Result<ExitCode> {
+    process::keep_files_private();
     ensure_embedded(settings.log.broker.name())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let summary = runtime.block_on(restored(settings, &options.file))?;

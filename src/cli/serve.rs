@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::settings::{LogFormat, Settings};
-use crate::telemetry;
+use crate::{process, telemetry};
 use anyhow::{Context, Result};
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,6 +14,11 @@ use tokio::signal::unix::{SignalKind, signal};
 pub fn run(settings: Settings) -> Result<ExitCode> {
     telemetry::write_log(&settings.telemetry)?;
     telemetry::count()?;
+    process::keep_files_private();
+    process::take_descriptors();
+    if let Some(found) = process::too_few_descriptors(settings.http.connections_max) {
+        tracing::warn!(remedy = process::MORE_DESCRIPTORS, "{found}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let format = settings.telemetry.format;
     match (runtime.block_on(serve(settings)), format) {

@@ -15,6 +15,24 @@ pub(crate) const MANY_TIMES: usize = 1_000;
 const TRIED: usize = 100;
 
 #[tokio::test]
+async fn too_few_descriptors_are_told() {
+    let mut server = Server::new().under(&["prlimit", "--nofile=128:256"]).ready().await;
+    let said = server.line("may open 256 descriptors").await;
+    assert!(
+        said.contains("http.connections_max = 10000 needs 10200") && said.contains("ulimit -n"),
+        "{said}"
+    );
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(files.split_whitespace().filter(|word| *word == "256").count(), 2, "{files}");
+
+    server.stop().await;
+    let checked = server.command(&["check"]).output().await.unwrap();
+    let report = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(checked.status.success() && report.contains("may open 256 descriptors"), "{report}");
+}
+
+#[tokio::test]
 async fn one_connection_too_many_is_refused_at_once() {
     let server = Server::new()
         .with("HTTP__CONNECTIONS_MAX", &CONNECTIONS_MAX.to_string())
