@@ -112,7 +112,8 @@ pub enum Command {
     /// and what happened meanwhile is printed then: nothing is left out and nothing comes twice. Ends when whoever
     /// reads the output has had enough (`refold tail --from start | head`), or with Ctrl-C.
     ///
-    /// Exit codes: 0 the reader had enough, 1 the service cannot be reached at first or refuses, 2 typed wrongly.
+    /// Exit codes: 0 the reader had enough, 1 the service cannot be reached at first or refuses, 2 typed wrongly; Ctrl-C ends
+    /// it as it ends any command.
     #[command(after_help = tail::EXAMPLES)]
     Tail(tail::Options),
     /// Play the traffic of the five systems against a running service

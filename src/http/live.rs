@@ -5,7 +5,7 @@
 
 use super::Tag;
 use super::failure::{Failure, Following};
-use super::places::refuse_other_logs;
+use super::places::place;
 use super::problem::Problem;
 use super::reading::page;
 use super::streams::{Ended, Sse, Stream, Streams};
@@ -18,7 +18,6 @@ use poem::Request;
 use poem_openapi::param::{Header, Path, Query as Parameter};
 use poem_openapi::types::ToJSON;
 use poem_openapi::{ApiResponse, OpenApi};
-use refold_domain::reading::Reading;
 use refold_projections::query::{self, QueryError, Reached};
 use refold_projections::view::Query;
 use std::collections::HashMap;
@@ -125,9 +124,7 @@ impl Live {
         projection.view.select(&query).map_err(QueryError::Bad)?;
         let last = last.0.filter(|id| !id.is_empty());
         if let Some(id) = &last {
-            let reading: Reading =
-                id.parse().map_err(|wrong: String| Problem::parameter("Last-Event-ID", wrong))?;
-            refuse_other_logs(&self.service, "Last-Event-ID", &reading)?;
+            place(&self.service, "Last-Event-ID", id).await?;
         }
         let question = Question::View(name.0, page(query, None, limit.0));
         Ok(Changes::Pages(self.open(request, question, last)?))

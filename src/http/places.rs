@@ -20,6 +20,10 @@ pub async fn begin(service: &Service, name: &str, from: &str) -> Result<Reading,
     match from {
         START => Ok(Reading::start(log_digits(progress.log()), progress.partitions())),
         NOW => Ok(query::passed(progress, &query::Reached::default())?.into()),
+        _ if from.parse::<Reading>().is_err() => {
+            let expected = format!("must be {START}, {NOW} or a place such as 1a2b3c4d:12,-,7");
+            Err(Problem::parameter(name, expected))
+        }
         _ => place(service, name, from).await,
     }
 }
@@ -42,10 +46,7 @@ pub async fn place(service: &Service, name: &str, text: &str) -> Result<Reading,
 }
 
 /// Refuses a place in another log.
-///
-/// # Errors
-/// 410, where it is one.
-pub fn refuse_other_logs(service: &Service, name: &str, reading: &Reading) -> Result<(), Problem> {
+fn refuse_other_logs(service: &Service, name: &str, reading: &Reading) -> Result<(), Problem> {
     let log = log_digits(service.progress.log());
     if reading.log == log {
         return Ok(());

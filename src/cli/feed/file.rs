@@ -11,6 +11,7 @@ use refold_domain::validation::FieldError;
 use refold_domain::validation::json::{self, Unreadable};
 use serde_json::Value;
 use std::fmt::Write;
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 use table::Table;
 
@@ -124,7 +125,8 @@ fn count(path: &Path, system: System) -> Result<u64> {
 
 impl Rows {
     fn open(path: &Path, system: System) -> Result<Self> {
-        let file = std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        let mut file =
+            std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
         // Whatever else can be opened cannot be read twice.
         if !file.metadata()?.is_file() {
             bail!("{} is no file that can be read twice; write what it holds into one", path.display());
@@ -133,6 +135,7 @@ impl Rows {
         if is_table {
             Ok(Self::Table(Table::new(path, file, system)?))
         } else {
+            skip_mark(&mut file).with_context(|| format!("cannot read {}", path.display()))?;
             Ok(Self::Lines(Lines::new(path, file, system)))
         }
     }
@@ -143,6 +146,14 @@ impl Rows {
             Self::Table(table) => table.next(),
         }
     }
+}
+
+/// Skips the mark that some programs write before UTF-8 (a table saved for Excel, say), if it is there.
+fn skip_mark(file: &mut std::fs::File) -> io::Result<()> {
+    const MARK: &[u8] = "\u{feff}".as_bytes();
+    let mut first = Vec::with_capacity(MARK.len());
+    file.by_ref().take(MARK.len() as u64).read_to_end(&mut first)?;
+    if first == MARK { Ok(()) } else { file.rewind() }
 }
 
 /// Reads a command of a system, and says what is wrong with another.

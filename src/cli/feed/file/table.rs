@@ -1,6 +1,6 @@
 //! A table of commands (CSV): a field a column, named in the first line. A column `count` says how often each is sent.
 
-use super::{Row, Sent, check};
+use super::{Row, Sent, check, skip_mark};
 use crate::cli::feed::system::{Column, System};
 use anyhow::{Context, Result, anyhow, bail};
 use csv::{Reader, StringRecord};
@@ -39,6 +39,7 @@ impl Table {
         }
         let unread = || format!("cannot read {}", path.display());
         let behind = u64::from(ends_in_two(&mut file).with_context(unread)?);
+        skip_mark(&mut file).with_context(unread)?;
         let mut table = Reader::from_reader(file);
         let names = table.headers().with_context(unread)?;
         let columns = columns(names, system).map_err(|reason| anyhow!("{}:1: {reason}", path.display()))?;
@@ -121,7 +122,8 @@ fn count(cell: &str) -> Result<u64, String> {
 fn reason(kind: &csv::ErrorKind) -> String {
     match kind {
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            format!("has {len} cells, where the first line names {expected_len} columns")
+            let cells = if *len == 1 { "cell" } else { "cells" };
+            format!("has {len} {cells}, where the first line names {expected_len} columns")
         }
         csv::ErrorKind::Utf8 { .. } => "is not UTF-8".into(),
         _ => "is no line of a table".into(),

@@ -73,7 +73,7 @@ fn bad_lines_are_named() {
     let told = refused("f.csv", "food,count\npie,2\npie,many\npie\n,1\nx,-1\n", System::Foods);
     for line in [
         "f.csv:3: count must be a whole number from 0",
-        "f.csv:4: has 1 cells, where the first line names 2",
+        "f.csv:4: has 1 cell, where the first line names 2",
         "f.csv:5: food is missing",
         "f.csv:6: count must",
     ] {
@@ -81,6 +81,13 @@ fn bad_lines_are_named() {
     }
     let told = refused("f.csv", b"food\npie\n\xff\n", System::Foods);
     assert!(told.contains("f.csv:3: is not UTF-8"), "{told}");
+}
+
+#[test]
+fn a_byte_order_mark_is_none_of_the_text() {
+    let pie = || vec![(2, r#"{"food":"pie"}"#.to_owned())];
+    assert_eq!(commands("f.csv", "\u{feff}food\npie\n", System::Foods), pie());
+    assert_eq!(commands("f.ndjson", "\u{feff}\n{\"food\":\"pie\"}", System::Foods), pie());
 }
 
 #[test]
