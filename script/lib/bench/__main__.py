@@ -7,7 +7,9 @@ are measured in each round, one after the other, and the ratio is the median of 
 import argparse
 import os
 import re
+import signal
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -25,6 +27,8 @@ PARTS = {module.__name__: module.measure for module in (post, lines, fold, visib
 
 def main():
     options = asked()
+    # So that what was begun is ended, and its data removed, also then.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
     print(machine(options) + "\n")
     with tempfile.TemporaryDirectory(prefix="refold-bench-") as home:
         table(row for part in options.parts or PARTS for row in PARTS[part](options, Path(home)))
