@@ -2,13 +2,17 @@
 //!
 //! It has an entry for every route, and no other: neither a new route nor a slip in a file can open anything by itself.
 
-use crate::http::templates::{Templates, segments};
+use crate::http::templates::Templates;
 use crate::settings::access::{Access, Need};
 use anyhow::{Result, ensure};
 use poem::http::Method;
 use refold_domain::nearest;
 use std::collections::HashMap;
 use std::fmt;
+
+/// The only parameter that a value may take the place of: the name of a view. It is compared as it is written, while an id
+/// or a user's name may be written in several ways, and an entry about one would let in who writes it in another.
+const VALUED: &str = "{name}";
 
 /// What each route needs.
 #[derive(Debug)]
@@ -104,13 +108,11 @@ impl Route {
         let Some((method, path)) = key.split_once(' ') else {
             return false;
         };
-        let is_braced = |segment: &str| segment.contains(['{', '}']);
-        let fits = |(own, segment): (&str, &str)| {
-            own == segment || is_braced(own) && !is_braced(segment) && !segment.is_empty()
-        };
-        let (own, given) = (segments(&self.path), segments(path));
+        let is_plain = |segment: &str| !segment.is_empty() && !segment.contains(['{', '}', '%']);
+        let fits = |(own, segment): (&str, &str)| own == segment || own == VALUED && is_plain(segment);
+        // As the document writes it: what is trimmed or decoded where requests are looked up would be a second entry.
+        let (own, given) = (self.path.split('/'), path.split('/'));
         method == self.method.as_str()
-            && path.starts_with('/')
             && own.clone().count() == given.clone().count()
             && own.zip(given).all(fits)
     }
@@ -138,6 +140,7 @@ mod tests {
             (Method::POST, "/a"),
             (Method::GET, "/v/{name}"),
             (Method::GET, "/v/{name}/live"),
+            (Method::GET, "/u/{id}"),
         ];
         all.map(route).to_vec()
     }
@@ -191,6 +194,10 @@ mod tests {
             ("PUT /a", "known: GET /a, POST /a, GET /v/{name}"),
             ("GET /v/{nam}", r#"did you mean "GET /v/{name}"?"#),
             ("GET /v/", "unknown route"),
+            ("GET /a/", r#"did you mean "GET /a"?"#),
+            ("GET //a", r#"did you mean "GET /a"?"#),
+            ("GET /v/secre%74", "unknown route"),
+            ("GET /u/7", "unknown route"),
             ("GET a", "unknown route"),
             ("GET", "unknown route"),
             ("", "unknown route"),
