@@ -26,12 +26,15 @@ impl App {
     /// # Errors
     /// The reason why it must not start, and what to do.
     pub async fn build(settings: Settings) -> anyhow::Result<Self> {
-        let table = Arc::new(Table::new(&settings.access, &http::known_routes())?);
+        let routes = http::known_routes();
+        // Before anything is opened: a table that cannot be used is told first.
+        Table::new(&settings.access, &routes)?;
         let listen = settings.http.listen;
         let listener =
             TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
         let service = Arc::new(Service::start(&settings).await?);
         let definitions = service.projections.iter().map(|projection| &projection.definition);
+        let table = Arc::new(exposure::closed(&settings.access, &routes, definitions.clone())?);
         for Risk { found, remedy } in exposure::risks(&table, definitions) {
             tracing::warn!(remedy, "{found}");
         }

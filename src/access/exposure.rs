@@ -1,11 +1,12 @@
 //! Views that tell more people what happened than the routes of its system do.
 //!
-//! An operator's own definition may count what only users may see. Perhaps the counts are for everybody: so it is told
-//! and not refused.
+//! An operator's own definition may count what only users may see: then its view is for them, too, unless the table has an
+//! entry that says otherwise. Perhaps the counts are for everybody: so that is told and not refused.
 
-use super::table::{Entry, Table};
+use super::table::{Entry, Route, Table};
 use crate::http::templates::segments;
-use crate::settings::access::Need;
+use crate::settings::access::{Access, Need};
+use anyhow::Result;
 use poem::http::Method;
 use refold_domain::nearest;
 use refold_domain::schema::EventType;
@@ -30,6 +31,30 @@ pub struct Risk {
     pub found: String,
     /// What to do about it.
     pub remedy: String,
+}
+
+/// The table of these settings, in which a view without an entry of its own needs what the events need that it is made of.
+///
+/// # Errors
+/// As [`Table::new`].
+pub fn closed<'d>(
+    access: &Access,
+    routes: &[Route],
+    definitions: impl Iterator<Item = &'d Definition>,
+) -> Result<Table> {
+    let table = Table::new(access, routes)?;
+    let mut access = access.clone();
+    for definition in definitions {
+        for view in VIEWS {
+            let path = view.replace("{name}", &definition.name);
+            let needed = definition.on.iter().map(|kind| needed(&table, kind)).max();
+            let shown = table.need(&Method::GET, &path);
+            if let Some(needed) = needed.filter(|needed| shown < Some(*needed)) {
+                access.entry(format!("GET {path}")).or_insert(needed);
+            }
+        }
+    }
+    Table::new(&access, routes)
 }
 
 /// What may do harm where these definitions are folded.
@@ -93,31 +118,38 @@ mod tests {
     fn risks_with(entry: (&str, Need), own: &[(&str, &str)]) -> Vec<Risk> {
         let mut access = Settings::load(&["config/default.toml".into()]).unwrap().access;
         access.insert(entry.0.to_owned(), entry.1);
-        let table = Table::new(&access, &known_routes()).unwrap();
         let own = own.iter().map(|(name, text)| Definition::parse("file", name, text).unwrap());
         let all: Vec<_> = definition::defaults().into_iter().chain(own).collect();
-        risks(&table, all.iter())
+        risks(&closed(&access, &known_routes(), all.iter()).unwrap(), all.iter())
     }
 
     const OWN: (&str, &str) =
         ("by_model", "name = 'by_model'\non = 'vehicle.detected'\ncount.by = ['model']");
     const ALSO_FOODS: (&str, &str) =
         ("all", "name = 'all'\non = ['food.observed', 'vehicle.detected']\nrows = {}");
+    const USERS: (&str, &str) = ("people", "name = 'people'\non = 'user.registered'\nrows = {}");
     const FOODS: (&str, &str) = ("foods", "name = 'foods'\non = 'food.observed'\nrows = {}");
 
     #[test]
-    fn an_open_view_of_what_is_protected_is_a_risk() {
+    fn a_view_needs_what_its_events_need() {
+        let own = [OWN, ALSO_FOODS, FOODS, USERS];
+        let own = own.map(|(name, text)| Definition::parse("file", name, text).unwrap());
+        let access = Settings::load(&["config/default.toml".into()]).unwrap().access;
+        let table = closed(&access, &known_routes(), own.iter()).unwrap();
+        let needs = own.iter().map(|own| table.need(&Method::GET, &format!("/views/{}", own.name)).unwrap());
+        assert_eq!(needs.collect::<Vec<_>>(), [Need::User, Need::User, Need::Open, Need::Admin]);
+        let live = table.need(&Method::GET, "/views/people/live");
+        assert_eq!(live, Some(Need::Admin));
+    }
+
+    #[test]
+    fn a_view_that_is_opened_by_an_entry_is_a_risk() {
         let usual = ("GET /stats", Need::User);
-        assert_eq!(risks_with(usual, &[FOODS]), []);
-        for own in [OWN, ALSO_FOODS] {
-            let found = risks_with(usual, &[own]);
-            assert_eq!(found.len(), 2, "the view and its stream: {found:?}");
-            assert!(found[0].found.contains("vehicle.detected"), "{found:?}");
-        }
-        let closed = risks_with(("GET /views/by_model", Need::User), &[OWN]);
-        assert_eq!(closed.len(), 1, "only its stream is open: {closed:?}");
-        assert!(closed[0].remedy.contains("\"GET /views/by_model/live\" = \"user\""), "{closed:?}");
-        assert_eq!(risks_with(("GET /views/{name}/live", Need::User), &[OWN]).len(), 1);
+        assert_eq!(risks_with(usual, &[FOODS, OWN, USERS]), []);
+        let opened = risks_with(("GET /views/by_model", Need::Open), &[OWN]);
+        assert_eq!(opened.len(), 1, "its stream is not open: {opened:?}");
+        assert!(opened[0].found.contains("vehicle.detected"), "{opened:?}");
+        assert!(opened[0].remedy.contains("\"GET /views/by_model\" = \"user\""), "{opened:?}");
     }
 
     #[test]

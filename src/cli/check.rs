@@ -132,7 +132,7 @@ fn definitions(settings: &Settings) -> Vec<Check> {
         }
         Err(errors) => checks.push(Check::failed("definitions", errors.to_string(), "correct the files")),
     }
-    match Table::new(&settings.access, &known_routes()) {
+    match exposure::closed(&settings.access, &known_routes(), loaded.iter()) {
         Ok(table) => {
             checks.push(Check::ok("access", shown(&table)));
             let risks = exposure::risks(&table, loaded.iter());
