@@ -125,18 +125,21 @@ impl Users {
     /// # Errors
     /// [`Unchecked`]
     pub async fn check(&self, username: &str, password: Option<Password>) -> Result<Checked, Unchecked> {
+        // What no user can have costs nothing to tell, and is no try.
+        let Some(password) = password else { return Ok(Checked::Wrong(None)) };
         let name = normalised(username);
+        self.attempts.left(&name).map_err(Unchecked::TooMany)?;
+        let turn = self.turn().await?;
+        // With the turn only: names that are made up by the thousand would push out the tries of others.
         self.attempts.of(&name).map_err(Unchecked::TooMany)?;
-        let checked = self.compared(&name, password).await;
+        let checked = self.compared(turn, &name, password).await;
         if !matches!(checked, Ok(Checked::Wrong(_))) {
             self.attempts.succeeded(&name);
         }
         checked
     }
 
-    async fn compared(&self, name: &str, password: Option<Password>) -> Result<Checked, Unchecked> {
-        let Some(password) = password else { return Ok(Checked::Wrong(None)) };
-        let turn = self.turn().await?;
+    async fn compared(&self, turn: Turn<'_>, name: &str, password: Password) -> Result<Checked, Unchecked> {
         let (user, _) = self.find(name).await?;
         let hash = user.as_ref().map(|user| user.registered.password.clone());
         let is_theirs = turn.verify(password, hash).await.map_err(CommandError::Failed)?;
@@ -184,7 +187,7 @@ impl Accounts for Users {
         let standing = self.find(&name).await?.0.map(|user| Standing {
             role: user.registered.role,
             enabled: user.enabled,
-            pwd: user.password_changes,
+            pwd: user.token_number(),
             id: user.registered.id,
         });
         self.standings.insert(name, (asked, standing.clone()));

@@ -62,6 +62,14 @@ impl Attempts {
         self.users.take(name)
     }
 
+    /// Whether the user of this normalised name has a try left; nothing is counted.
+    ///
+    /// # Errors
+    /// [`TooMany`]
+    pub fn left(&self, name: &str) -> Result<(), TooMany> {
+        self.users.left(name)
+    }
+
     /// The try for this user went well, or was not made.
     pub fn succeeded(&self, name: &str) {
         self.users.give_back(name);
@@ -79,13 +87,22 @@ impl Limit {
         let place = self.whole.get_or_insert_with(key, || Ok::<_, ()>(Arc::new(Mutex::new(now))));
         let Ok(place) = place else { return Ok(()) };
         let mut whole = place.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = (*whole).max(now) + each;
-        let late = next.duration_since(now).saturating_sub(self.window);
-        if late > Duration::ZERO {
-            return Err(TooMany(late));
-        }
-        *whole = next;
+        *whole = self.after(*whole, each)?;
         Ok(())
+    }
+
+    fn left(&self, key: &str) -> Result<(), TooMany> {
+        let (Some(each), Some(place)) = (self.each, self.whole.get(key)) else { return Ok(()) };
+        let whole = place.lock().unwrap_or_else(PoisonError::into_inner);
+        self.after(*whole, each).map(|_| ())
+    }
+
+    /// When all tries will have come back after one more.
+    fn after(&self, whole: Instant, each: Duration) -> Result<Instant, TooMany> {
+        let now = Instant::now();
+        let next = whole.max(now) + each;
+        let late = next.duration_since(now).saturating_sub(self.window);
+        if late > Duration::ZERO { Err(TooMany(late)) } else { Ok(next) }
     }
 
     fn give_back(&self, key: &str) {
@@ -139,10 +156,11 @@ mod tests {
     async fn what_went_well_is_given_back() {
         let limit = limit(2);
         for _ in 0..10 {
-            assert_eq!(limit.take("ada"), Ok(()));
+            assert_eq!((limit.left("ada"), limit.take("ada")), (Ok(()), Ok(())));
             limit.give_back("ada");
         }
         assert_eq!([(); 3].map(|()| limit.take("ada").is_ok()), [true, true, false]);
+        assert!(limit.left("ada").is_err(), "and asking counts nothing");
         limit.give_back("nobody");
     }
 
