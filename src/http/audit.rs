@@ -14,7 +14,7 @@ use tracing::field::{DisplayValue, display};
 
 /// The target of all lines: a filter such as `warn,refold::audit=info` writes them where little else is written.
 const TARGET: &str = "refold::audit";
-/// How many lines are written in a while about what anybody can cause: requests refused, logins limited.
+/// How many lines are written in a while about what anybody can cause: requests refused, logins refused, logins limited.
 const LINES_MAX: u32 = 100;
 /// How many characters of a path are told.
 const PATH_CHARS_MAX: usize = 200;
@@ -32,13 +32,13 @@ pub enum Login {
 
 /// Tells of a login. `user` is the name of a user that there is, else none: people type passwords where names belong.
 pub fn login(request: &Request, user: Option<&str>, ended: Login) {
+    static REFUSED: Seldom = Seldom::times(LINES_MAX);
     static LIMITED: Seldom = Seldom::times(LINES_MAX);
-    let outcome = match ended {
-        Login::Ok => "ok",
-        Login::Refused => "refused",
-        Login::Limited => "limited",
+    let (outcome, told) = match ended {
+        Login::Ok => ("ok", Some(0)),
+        Login::Refused => ("refused", REFUSED.tell()),
+        Login::Limited => ("limited", LIMITED.tell()),
     };
-    let told = if ended == Login::Limited { LIMITED.tell() } else { Some(0) };
     if let Some(untold) = told {
         let Who { id, address, .. } = Who::of(request);
         tracing::info!(target: TARGET, request = id, address, user, outcome, untold, "login");
