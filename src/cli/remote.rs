@@ -10,6 +10,8 @@ use std::time::Duration;
 /// How long to wait for a connection.
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 
+/// Where a service is that is told nothing.
+const USUAL: &str = "http://127.0.0.1:8080";
 /// The variable with the token, where none is typed.
 const TOKEN_VARIABLE: &str = "REFOLD_TOKEN";
 /// What to do where the service does not take the token, or wants one.
@@ -19,9 +21,9 @@ const TOKEN_REMEDY: &str =
 /// Where a service is, and who asks it.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Remote {
-    /// Where the service is
-    #[arg(long, default_value = "http://127.0.0.1:8080")]
-    pub url: Url,
+    /// Where the service is: http://127.0.0.1:8080 unless said
+    #[arg(long)]
+    pub url: Option<Url>,
     /// Send this as a bearer token; better given in the variable, for others may see what is typed
     #[arg(long, env = TOKEN_VARIABLE, hide_env_values = true)]
     pub token: Option<String>,
@@ -30,10 +32,15 @@ pub struct Remote {
 impl Remote {
     /// What stands at this path of the service.
     pub(super) fn at(&self, path: &str) -> Url {
-        let mut url = self.url.clone();
+        let mut url = self.url();
         let base = url.path().trim_end_matches('/').to_owned();
         url.set_path(&format!("{base}{path}"));
         url
+    }
+
+    /// Where the service is.
+    pub(super) fn url(&self) -> Url {
+        self.url.clone().unwrap_or_else(|| USUAL.parse().expect("the usual place is a URL"))
     }
 
     /// A client that waits a bounded time for a connection, and says who asks.
@@ -53,7 +60,7 @@ impl Remote {
 
     /// What to say where it does not answer.
     pub(super) fn unreachable(&self) -> String {
-        format!("cannot reach {}", self.url)
+        format!("cannot reach {}", self.url())
     }
 }
 
@@ -82,14 +89,15 @@ mod tests {
             ("http://h/", "http://h/foods"),
             ("http://h/refold/", "http://h/refold/foods"),
         ] {
-            let remote = Remote { url: url.parse().unwrap(), token: None };
+            let remote = Remote { url: Some(url.parse().unwrap()), token: None };
             assert_eq!(remote.at("/foods").as_str(), stands);
         }
     }
 
     #[test]
     fn a_token_must_fit_into_a_header() {
-        let remote = |token: &str| Remote { url: "http://h".parse().unwrap(), token: Some(token.into()) };
+        let remote =
+            |token: &str| Remote { url: Some("http://h".parse().unwrap()), token: Some(token.into()) };
         assert!(remote("abc.def").client().is_ok());
         assert!(remote("a\nb").client().unwrap_err().to_string().contains("--token"));
     }

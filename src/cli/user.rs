@@ -9,10 +9,11 @@ use crate::settings::Settings;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
 use refold_domain::users::Role;
-use reqwest::{Client, Method, RequestBuilder, Response};
+use reqwest::{Client, Method, RequestBuilder, Response, Url};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -128,14 +129,28 @@ impl Action {
 pub fn run(settings: impl FnOnce() -> Result<Settings>, action: &Action) -> Result<ExitCode> {
     let mut remote = action.with().remote.clone();
     if remote.token.as_ref().is_none_or(String::is_empty) {
-        let signed = settings().and_then(|settings| of_operator(&settings, Role::Admin, OPERATOR));
+        let settings = settings().context("there is no token: give one as $REFOLD_TOKEN")?;
+        let signed = of_operator(&settings, Role::Admin, OPERATOR);
         remote.token = Some(signed.context("there is no token: give one as $REFOLD_TOKEN")?);
+        // Whoever else listens at the usual place must not be given it.
+        remote.url = Some(remote.url.map_or_else(|| own(settings.http.listen), Ok)?);
     }
     let client = remote.client()?.timeout(ANSWER_WAIT).build()?;
     let asked = Asked { remote, client };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(asked.done(action))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where the service of these settings is reached from its own machine.
+fn own(listen: SocketAddr) -> Result<Url> {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    ensure!(listen.port() != 0, "the service took any free port (http.listen): say where it is with --url");
+    Ok(format!("http://{}", SocketAddr::new(ip, listen.port())).parse()?)
 }
 
 /// A service that is asked for something.
@@ -260,5 +275,19 @@ mod tests {
         }
         assert_eq!(read(" a b \n").as_deref(), Some(" a b "));
         assert_eq!((read(""), read("\n")), (None, None));
+    }
+
+    #[test]
+    fn the_own_service_is_where_the_settings_say() {
+        let reached = |listen: &str| own(listen.parse().unwrap()).map(|url| url.to_string()).ok();
+        for (listen, url) in [
+            ("127.0.0.1:9000", "http://127.0.0.1:9000/"),
+            ("0.0.0.0:9000", "http://127.0.0.1:9000/"),
+            ("[::]:9000", "http://[::1]:9000/"),
+            ("192.0.2.7:9000", "http://192.0.2.7:9000/"),
+        ] {
+            assert_eq!(reached(listen).as_deref(), Some(url));
+        }
+        assert_eq!(reached("127.0.0.1:0"), None);
     }
 }

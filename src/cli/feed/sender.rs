@@ -101,7 +101,7 @@ impl Sender {
         let client = client.pool_max_idle_per_host(connections).build()?;
         let health = client.get(remote.at("/healthz")).send().await.with_context(|| remote.unreachable())?;
         if health.status() != StatusCode::OK {
-            bail!("{} is no Refold: asked for its health, {}", remote.url, told(health).await);
+            bail!("{} is no Refold: asked for its health, {}", remote.url(), told(health).await);
         }
         let urls = System::ALL.map(|system| remote.at(&format!("/{}", system.name())));
         Ok(Self { client, urls, run: Uuid::now_v7(), repeating: RefCell::default() })
