@@ -140,8 +140,10 @@ pub struct About {
 pub struct User {
     /// How they registered; of the password, as it is now.
     pub registered: Registered,
-    /// How many times the password was changed. Tokens carry it.
+    /// How many times the password was changed.
     pub password_changes: u64,
+    /// How many times they were shut out. Tokens from before stay dead when they are let in again.
+    pub times_disabled: u64,
     /// Whether they may come in.
     pub enabled: bool,
 }
@@ -240,7 +242,7 @@ fn event(kind: &EventType, name: &str, data: &impl Serialize) -> NewEvent {
 pub fn apply(before: Option<&User>, kind: &str, data: &str) -> Result<User, String> {
     if kind == REGISTERED.name {
         let registered = read(kind, data)?;
-        return Ok(User { registered, password_changes: 0, enabled: true });
+        return Ok(User { registered, password_changes: 0, times_disabled: 0, enabled: true });
     }
     let mut user = before.cloned().ok_or_else(|| format!("{kind}: there is no such user"))?;
     if kind == PASSWORD_CHANGED.name {
@@ -249,6 +251,7 @@ pub fn apply(before: Option<&User>, kind: &str, data: &str) -> Result<User, Stri
         user.registered.password = password;
     } else {
         user.enabled = kind == ENABLED.name;
+        user.times_disabled += u64::from(!user.enabled);
     }
     Ok(user)
 }
@@ -264,6 +267,11 @@ fn apply_json(before: Option<&str>, kind: &str, data: &str) -> Result<String, St
 }
 
 impl User {
+    /// The number that a token must carry to be taken: each change of the password and each time out raises it.
+    pub fn token_number(&self) -> u64 {
+        self.password_changes.saturating_add(self.times_disabled)
+    }
+
     fn about(&self) -> About {
         About { id: self.registered.id.clone() }
     }
@@ -329,8 +337,11 @@ fn role(value: &Value) -> Result<Role, String> {
 /// Who looks for a mistake must not find secrets.
 impl fmt::Debug for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { registered, password_changes, enabled } = self;
-        write!(f, "{registered:?}, {password_changes} password changes, enabled: {enabled}")
+        let Self { registered, password_changes, times_disabled, enabled } = self;
+        write!(
+            f,
+            "{registered:?}, {password_changes} password changes, {times_disabled} times out, enabled: {enabled}"
+        )
     }
 }
 

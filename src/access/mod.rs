@@ -33,7 +33,7 @@ pub struct Standing {
     pub role: Role,
     /// Whether nobody has disabled them.
     pub enabled: bool,
-    /// How many times their password was changed.
+    /// How many times their password was changed or they were shut out.
     pub pwd: u64,
 }
 

@@ -65,7 +65,8 @@ pub struct Claims {
     pub exp: u64,
     /// Its own id.
     pub jti: Uuid,
-    /// The number of its user's password: a change of the password raises it, and tokens from before are refused.
+    /// Which of its user's tokens are taken: a change of the password and being shut out raise it, and those from before are
+    /// refused.
     pub pwd: u64,
 }
 

@@ -167,13 +167,13 @@ impl Login {
     }
 
     fn token(&self, user: &User) -> Result<LoggedIn, Problem> {
-        let User { registered, password_changes, .. } = user;
+        let User { registered, .. } = user;
         let caller = Caller {
             id: registered.id.clone(),
             username: registered.username.clone(),
             role: registered.role,
         };
-        let issued = self.0.tokens.issue(&caller, *password_changes);
+        let issued = self.0.tokens.issue(&caller, user.token_number());
         let issued = issued.map_err(|error| Problem::internal(format!("{error:#}")))?;
         let token = Token {
             access_token: issued.token,

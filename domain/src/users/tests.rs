@@ -76,6 +76,7 @@ fn given_a_user_when_somebody_registers_with_the_name_or_the_address_then_confli
 fn given_a_user_when_the_password_changes_then_it_is_counted() {
     let user = given(&[register(), change(0), change(1)]).1.unwrap();
     assert_eq!((user.password_changes, user.registered.password.as_str()), (2, "$hash-3"));
+    assert_eq!(user.token_number(), 2);
     let (_, kind, data) = happened(when(&given(&[register()]), &change(0)));
     assert_eq!((kind, data.contains("$hash-2")), ("user.password_changed", true));
     assert_eq!(PASSWORD_CHANGED.public(&data).unwrap(), r#"{"id":"7","password_changes":1}"#);
@@ -93,6 +94,7 @@ fn given_a_user_when_disabled_and_enabled_then_so_it_is_and_once_is_enough() {
     assert!(!disabled.1.as_ref().unwrap().enabled);
     let enabled = given(&[register(), Command::Disable, Command::Enable]);
     assert!(enabled.1.as_ref().unwrap().enabled);
+    assert_eq!(enabled.1.as_ref().unwrap().token_number(), 1, "what was given out before stays dead");
     for (given, again) in [(&disabled, Command::Disable), (&enabled, Command::Enable)] {
         let Ok(Decision::Repeat { stream }) = when(given, &again) else { panic!("{again:?} counted twice") };
         assert_eq!(stream, "user:ada");
