@@ -1,6 +1,6 @@
 //! Users: they register, change their password, and an admin may shut them out and let them in again.
 //!
-//! All of them live in one partition, see [`stream`], so that the guards of one command hold a user name and an e-mail
+//! All of them live in one partition, see [`crate::stream`], so that the guards of one command hold a user name and an e-mail
 //! address. Names that look alike are one: see [`normalised`].
 
 mod password;
