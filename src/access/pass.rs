@@ -33,9 +33,9 @@ pub enum Refused {
     /// An admin has disabled the user.
     #[error("the token's user is disabled")]
     Disabled,
-    /// The password was changed after the token was issued.
-    #[error("the password was changed after the token was issued")]
-    PasswordChanged,
+    /// The password was changed, or the user was shut out for a while, after the token was issued.
+    #[error("the password was changed, or the user was disabled for a while, after the token was issued")]
+    Outdated,
     /// Nobody can say at the moment.
     #[error("nobody can say whether the token's user may come in")]
     Unknown(#[source] anyhow::Error),
@@ -88,7 +88,7 @@ async fn role(claims: &Claims, accounts: &dyn Accounts) -> Result<Role, Refused>
         return Err(Refused::Disabled);
     }
     if claims.pwd < standing.pwd {
-        return Err(Refused::PasswordChanged);
+        return Err(Refused::Outdated);
     }
     Ok(standing.role)
 }
