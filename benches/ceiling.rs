@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench ceiling -- 127.0.0.1:8089` serves until it is killed. `script/bench` does that.
 
-use poem::{EndpointExt, Route};
+use poem::Route;
 use poem_openapi::param::Query;
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Object, OpenApi, OpenApiService};
@@ -54,7 +54,7 @@ async fn main() -> anyhow::Result<()> {
     let listen = std::env::args().find(|argument| argument.contains(':'));
     let listen = listen.unwrap_or_else(|| "127.0.0.1:8089".to_owned());
     let listener = TcpListener::bind(&listen).await?;
-    let routes = Route::new().nest("/", OpenApiService::new(Nothing, "ceiling", "0")).boxed();
+    let routes = Route::new().nest("/", OpenApiService::new(Nothing, "ceiling", "0"));
     let limits =
         Limits { connections_max: CONNECTIONS_MAX, head: PATIENCE, answer: PATIENCE, stop: PATIENCE };
     serve(listener, routes, limits, std::future::pending()).await

@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use poem::endpoint::BoxEndpoint;
 use poem::http::uri::Scheme;
 use poem::http::{Method, Uri};
 use poem::web::{LocalAddr, RemoteAddr};
@@ -99,7 +100,8 @@ pub async fn serve(
     signal: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let local = listener.local_addr()?;
-    let endpoint = Arc::new(endpoint.map_to_response());
+    // In a box: the future of all layers together has many thousand bytes, which hyper would move several times a request.
+    let endpoint = Arc::new(endpoint.map_to_response().boxed());
     let (stop, stopping) = watch::channel(());
     let stopping = Stopping(stopping);
     let mut places = Places::new(limits.connections_max);
@@ -178,18 +180,18 @@ impl Places {
     }
 }
 
-struct Connection<E> {
+struct Connection {
     stream: TcpStream,
     local: SocketAddr,
     remote: SocketAddr,
-    endpoint: Arc<E>,
+    endpoint: Arc<BoxEndpoint<'static>>,
     limits: Limits,
     /// Counts those that are cut off when the time to stop is over.
     unanswered: Arc<AtomicUsize>,
     _place: OwnedSemaphorePermit,
 }
 
-impl<E: Endpoint<Output = poem::Response> + 'static> Connection<E> {
+impl Connection {
     /// Answers its requests; once `stopping` changes only those that it has begun to read.
     async fn run(self, stopping: Stopping) {
         let Self { stream, local, remote: address, endpoint, limits, unanswered, _place } = self;
