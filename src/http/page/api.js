@@ -33,21 +33,45 @@ export async function logIn(username, password) {
   return ask("/login", { method: "POST", body }, COMMAND_WAIT_MS);
 }
 
-/** Follows a stream: `hear(body)` for each message, `lost()` once the stream is no more. */
+/** Follows a stream: `hear(body)` for each message, `lost()` once the stream is no more. Browsers' EventSource cannot send a token. */
 export function follow(path, hear, lost) {
-  const stream = new EventSource(path);
-  stream.addEventListener("message", (event) => hear(JSON.parse(event.data)));
-  stream.addEventListener("error", () => {
+  const closing = new AbortController();
+  const isLost = (error) => {
+    // That the connection broke is no defect; that what came over it makes no sense is one.
+    if (error instanceof SyntaxError) throw error;
+  };
+  const isOver = () => {
     // The page knows best when to try again.
-    stream.close();
-    lost();
-  });
-  return stream;
+    if (!closing.signal.aborted) lost();
+  };
+  listen(path, hear, closing.signal).catch(isLost).finally(isOver);
+  return { close: () => closing.abort() };
+}
+
+async function listen(path, hear, signal) {
+  const response = await fetch(path, { headers: { Accept: "text/event-stream", ...authorization(current()) }, cache: "no-store", signal });
+  if (!response.ok) return;
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let text = ""; ; ) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const messages = (text + value).split("\n\n");
+    text = messages.pop();
+    for (const message of messages) {
+      const data = /^data: (.*)$/m.exec(message);
+      // What has a name of its own is the service's last word before it ends the stream.
+      if (data && !/^event:/m.test(message)) hear(JSON.parse(data[1]));
+    }
+  }
+}
+
+function authorization(session) {
+  return session ? { Authorization: `Bearer ${session.token}` } : {};
 }
 
 async function ask(path, options, wait) {
   const session = path === "/login" ? null : current();
-  const headers = { ...options.headers, ...(session && { Authorization: `Bearer ${session.token}` }) };
+  const headers = { ...options.headers, ...authorization(session) };
   try {
     const response = await fetch(path, { ...options, headers, signal: AbortSignal.timeout(wait) });
     const body = await response.text();
