@@ -10,8 +10,8 @@ use crate::settings::Settings;
 use crate::tail::{Sources, Tail};
 use crate::writer::Writer;
 use anyhow::{Context, bail};
-use refold_adapters::Config;
 use refold_adapters::lock::DataDir;
+use refold_adapters::{Access, Config};
 use refold_domain::log::{End, EventLog, Offset};
 use refold_domain::receipt::Position;
 use refold_projections::catalogue::{self, Projection};
@@ -233,10 +233,12 @@ async fn open_log(settings: &Settings) -> anyhow::Result<Arc<dyn EventLog>> {
 /// What the settings say about the log.
 pub fn log_config(settings: &Settings) -> Config {
     Config {
-        broker: settings.log.broker.name().to_owned(),
+        broker: settings.log.broker.clone(),
+        name: settings.log.name.clone(),
         data_dir: settings.data_dir.clone(),
         partitions: settings.log.partitions,
-        read_only: false,
+        access: if settings.log.create { Access::Create } else { Access::Use },
+        options: settings.brokers.get(&settings.log.broker).cloned().unwrap_or_default(),
     }
 }
 

@@ -7,12 +7,15 @@ pub mod auth;
 pub mod cors;
 mod keys;
 mod layer;
+mod options;
 pub mod secret;
 pub mod vehicles;
 
 use anyhow::{Context, Result, ensure};
 use config::{Config, File, FileFormat, Map};
+use refold_adapters::options::Options;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -25,7 +28,7 @@ pub const DEFAULT: &str = include_str!("../config/default.toml");
 pub const CONFIG_VARIABLE: &str = "REFOLD_CONFIG";
 
 /// All settings of a process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// The directory that holds everything written.
@@ -52,6 +55,9 @@ pub struct Settings {
     pub cors: cors::Cors,
     /// What the process tells about itself.
     pub telemetry: Telemetry,
+    /// What is set for each broker alone.
+    #[serde(skip)]
+    pub brokers: BTreeMap<String, Options>,
 }
 
 /// How HTTP is served.
@@ -93,27 +99,14 @@ pub struct Http {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Log {
-    /// The broker that holds it.
-    pub broker: Broker,
+    /// The broker that holds it, one of [`refold_adapters::brokers`].
+    pub broker: String,
+    /// Its name: all that it has on a server begins with it.
+    pub name: String,
+    /// Whether a start makes what is missing of it.
+    pub create: bool,
     /// How many partitions a new log gets; a log that exists keeps its own number.
     pub partitions: u32,
-}
-
-/// A broker that can hold the log, by the word it has everywhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Broker {
-    /// A file in the data directory.
-    Embedded,
-}
-
-impl Broker {
-    /// Its word.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Embedded => "embedded",
-        }
-    }
 }
 
 /// Where the read models live.
@@ -209,7 +202,8 @@ impl Settings {
         Self::merged(entries)
     }
 
-    fn merged(entries: Vec<layer::Entry>) -> Result<Self> {
+    fn merged(mut entries: Vec<layer::Entry>) -> Result<Self> {
+        let brokers = options::taken(&mut entries);
         let mut merged = Config::builder().add_source(File::from_str(DEFAULT, FileFormat::Toml));
         // Routes are no keys with dots: they are set together, as the table that they stand in.
         let mut routes = Map::new();
@@ -219,11 +213,8 @@ impl Settings {
                 None => merged = merged.set_override(&entry.key, entry.value)?,
             }
         }
-        merged
-            .set_override(keys::ACCESS, routes)?
-            .build()?
-            .try_deserialize()
-            .context("cannot read the settings")
+        let settings = merged.set_override(keys::ACCESS, routes)?.build()?.try_deserialize();
+        Ok(Self { brokers, ..settings.context("cannot read the settings")? })
     }
 }
 

@@ -12,7 +12,7 @@ mod reader;
 mod tail;
 mod writer;
 
-use crate::{Config, lock};
+use crate::{Access, Broker, Config, lock};
 use anyhow::Context;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -34,6 +34,9 @@ use writer::{Job, Writer};
 
 /// What this broker is called.
 pub const NAME: &str = "embedded";
+
+/// The broker, which needs no settings of its own.
+pub(crate) const BROKER: Broker = Broker { name: NAME, config: "", open };
 
 /// The log's file within its directory.
 pub const FILE: &str = "log.sqlite";
@@ -119,7 +122,7 @@ impl EmbeddedLog {
     }
 
     fn tail(&self, partition: u32) -> Result<&Tail, LogError> {
-        self.tails.get(partition as usize).ok_or_else(|| LogError(self.no_partition(partition)))
+        self.tails.get(partition as usize).ok_or_else(|| LogError::Broken(self.no_partition(partition)))
     }
 
     fn no_partition(&self, partition: u32) -> String {
@@ -128,9 +131,9 @@ impl EmbeddedLog {
 }
 
 /// Opens the log of a config.
-pub(crate) fn open(config: &Config) -> BoxFuture<'_, anyhow::Result<Arc<dyn EventLog>>> {
+fn open(config: &Config) -> BoxFuture<'_, anyhow::Result<Arc<dyn EventLog>>> {
     Box::pin(async {
-        let open = if config.read_only { EmbeddedLog::look } else { EmbeddedLog::open };
+        let open = if config.access == Access::Look { EmbeddedLog::look } else { EmbeddedLog::open };
         let log = open(&config.data_dir, config.partitions).map_err(with_remedy)?;
         Ok(Arc::new(log) as Arc<dyn EventLog>)
     })
@@ -182,8 +185,8 @@ impl EventLog for EmbeddedLog {
         let files = self.files.borrow().clone();
         let looked = spawn_blocking(move || files.ensure_in_place()).await;
         let in_place =
-            looked.map_err(|error| LogError(format!("looking for the log was cut off: {error}")))?;
-        in_place.map_err(|error| LogError(format!("{error:#}")))?;
+            looked.map_err(|error| LogError::Broken(format!("looking for the log was cut off: {error}")))?;
+        in_place.map_err(|error| LogError::Broken(format!("{error:#}")))?;
         let span = self.tail(partition)?.span();
         let last = span.last();
         Ok(Bounds { first: last.map(|_| span.first), end: last.map_or(End::Empty, End::Last) })

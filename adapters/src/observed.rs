@@ -39,7 +39,7 @@ impl Observed {
         limit_ms: u64,
         answer: impl Future<Output = Result<T, LogError>>,
     ) -> Result<T, LogError> {
-        let expired = |_| Err(LogError(format!("{call}: no answer within {limit_ms} ms")));
+        let expired = |_| Err(LogError::Away(format!("{call}: no answer within {limit_ms} ms")));
         let answer = timeout(Duration::from_millis(limit_ms), answer).await.unwrap_or_else(expired);
         answer.inspect_err(|error| {
             self.metrics.read_errors.increment(1);

@@ -72,10 +72,16 @@ pub enum AppendError {
     Unknown(String),
 }
 
-/// The log cannot be read; the reason is for people.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct LogError(pub String);
+/// The log cannot be opened or read; the reason is for people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LogError {
+    /// It is not there or does not answer, and may come back by itself: try again.
+    #[error("{0}")]
+    Away(String),
+    /// It will be so until somebody does something about it.
+    #[error("{0}")]
+    Broken(String),
+}
 
 /// Something about the broker that may lose history.
 #[derive(Debug, Clone, PartialEq, Eq)]

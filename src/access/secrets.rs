@@ -3,8 +3,8 @@
 //! It is made only where nobody else has to know it: one process, reached from its own machine. Elsewhere an operator who
 //! forgot it must be told, and not find tokens refused by the next process.
 
+use crate::settings::Settings;
 use crate::settings::secret::Secret;
-use crate::settings::{Broker, Settings};
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -39,7 +39,6 @@ pub fn place(settings: &Settings) -> Result<Place> {
     if !settings.auth.secret.is_empty() {
         return Ok(Place::Settings);
     }
-    let Broker::Embedded = settings.log.broker;
     let listen = settings.http.listen;
     ensure!(
         listen.ip().is_loopback(),

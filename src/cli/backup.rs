@@ -49,7 +49,7 @@ struct Summary<'a> {
 /// # Errors
 /// Why there is no copy.
 pub fn run(settings: &Settings, options: &Options) -> Result<ExitCode> {
-    ensure_embedded(settings.log.broker.name())?;
+    ensure_embedded(&settings.log.broker)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let contents = runtime.block_on(backed_up(settings, options))?;
     let mut output = io::stdout().lock();

@@ -12,8 +12,8 @@ use crate::service::{folded_log, log_config, refuse_other_logs};
 use crate::settings::Settings;
 use crate::settings::access::Need;
 use anyhow::{Context, Result};
-use refold_adapters::Config;
 use refold_adapters::lock::{DataDir, ensure_no_file};
+use refold_adapters::{Access, Config};
 use refold_domain::log::EventLog;
 use refold_projections::definition;
 use refold_projections::projector::{Ahead, ahead};
@@ -157,7 +157,7 @@ fn shown(table: &Table) -> String {
 }
 
 async fn data(settings: &Settings) -> Vec<Check> {
-    let log = match refold_adapters::open(&Config { read_only: true, ..log_config(settings) }).await {
+    let log = match refold_adapters::open(&Config { access: Access::Look, ..log_config(settings) }).await {
         Ok(log) => log,
         Err(error) => return vec![Check::failed("log", format!("{error:#}"), RESTORE)],
     };

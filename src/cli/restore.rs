@@ -69,7 +69,7 @@ enum StoreState {
 /// Why it was not restored.
 pub fn run(settings: &Settings, options: &Options) -> Result<ExitCode> {
     process::keep_files_private();
-    ensure_embedded(settings.log.broker.name())?;
+    ensure_embedded(&settings.log.broker)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let summary = runtime.block_on(restored(settings, &options.file))?;
     let mut output = io::stdout().lock();

@@ -4,9 +4,12 @@ use super::access::Need;
 use super::auth::SECRET_BYTES_MIN;
 use super::cors::{ORIGINS_MAX, are_origins};
 use super::layer::Entry;
+use super::options;
 use config::{Value, ValueKind};
+use refold_adapters::brokers;
 use refold_domain::nearest;
 use refold_projections::definition::{CATEGORIES_EXPECTED, Categories};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,6 +18,8 @@ use tracing_subscriber::EnvFilter;
 
 const TIMES_MS: RangeInclusive<u64> = 100..=600_000;
 const MIB: u64 = 1_048_576;
+/// How long a log's name may be: it is part of names for which servers have limits.
+const LOG_NAME_CHARS_MAX: usize = 64;
 /// What a filter may say, from nothing to everything.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// Whose lines a filter may name: ours, and those of the libraries that write any.
@@ -59,7 +64,9 @@ pub(super) const KEYS: &[(&str, Allowed)] = &[
     ("auth.failed_logins_window_ms", Allowed::Number(TIMES_MS)),
     ("auth.logins_max", Allowed::Number(0..=1_000_000)),
     ("auth.logins_window_ms", Allowed::Number(TIMES_MS)),
-    ("log.broker", Allowed::Word(&["embedded"])),
+    ("log.broker", Allowed::Broker),
+    ("log.name", Allowed::LogName),
+    ("log.create", Allowed::Truth),
     ("log.partitions", Allowed::Number(1..=1_024)),
     ("store.kind", Allowed::Word(&["embedded"])),
     ("writer.queue_commands_max", Allowed::Number(1..=1_000_000)),
@@ -73,6 +80,7 @@ pub(super) const KEYS: &[(&str, Allowed)] = &[
 ];
 
 /// What is allowed for a key.
+#[derive(Clone)]
 pub(super) enum Allowed {
     /// A whole number within bounds.
     Number(RangeInclusive<u64>),
@@ -94,6 +102,14 @@ pub(super) enum Allowed {
     Categories,
     /// Origins of pages.
     Origins,
+    /// A broker.
+    Broker,
+    /// What the names on any server may begin with.
+    LogName,
+    /// Yes or no.
+    Truth,
+    /// Whatever a broker's own setting may be: of the kind that its default is.
+    Like(&'static toml::Value),
 }
 
 /// Finds fault with an entry: its key is not known, or its value is not allowed.
@@ -102,10 +118,9 @@ pub(super) fn problem(entry: &Entry) -> Result<(), String> {
     if let Some(route) = route(key) {
         return needs(route, value).map_err(|wrong| format!("{source}: {wrong}"));
     }
-    if let Some((_, allowed)) = KEYS.iter().find(|(known, _)| known == key) {
+    if let Some(allowed) = allowed(key) {
         let fits = allowed.has(&value.kind, source.is_text());
-        let shown =
-            if matches!(allowed, Allowed::Secret) { "(secret)".to_owned() } else { shown(&value.kind) };
+        let shown = if is_secret(key, &allowed) { "(secret)".to_owned() } else { shown(&value.kind) };
         let fault = || format!("{source}: {key} = {shown} is not allowed: it must be {allowed}");
         return fits.then_some(()).ok_or_else(fault);
     }
@@ -117,6 +132,16 @@ pub(super) fn problem(entry: &Entry) -> Result<(), String> {
     let inside = if key == ACCESS { "routes, such as \"GET /stats\"" } else { &names };
     let fault = || format!("{source}: {key} is a section, not a value; its keys: {inside}");
     sets_nothing.then_some(()).ok_or_else(fault)
+}
+
+fn allowed(key: &str) -> Option<Cow<'static, Allowed>> {
+    let ours = KEYS.iter().find(|(known, _)| *known == key).map(|(_, allowed)| Cow::Borrowed(allowed));
+    ours.or_else(|| Some(Cow::Owned(Allowed::Like(options::default_of(key)?))))
+}
+
+/// Whether its value must not be shown, not even where it is wrong.
+fn is_secret(key: &str, allowed: &Allowed) -> bool {
+    matches!(allowed, Allowed::Secret) || matches!(allowed, Allowed::Like(_)) && options::is_secret(key)
 }
 
 /// The route that a key of [`ACCESS`] names.
@@ -176,6 +201,10 @@ impl Allowed {
             (Self::Secret, ValueKind::String(text)) => text.is_empty() || text.len() >= SECRET_BYTES_MIN,
             (Self::Categories, ValueKind::String(text)) => text.parse::<Categories>().is_ok(),
             (Self::Origins, value) => are_origins(value, is_text),
+            (Self::Broker, ValueKind::String(text)) => brokers().any(|broker| broker == text),
+            (Self::LogName, ValueKind::String(text)) => is_log_name(text),
+            (Self::Truth, value) => options::fitting(&toml::Value::Boolean(true), value, is_text).is_some(),
+            (Self::Like(default), value) => options::fitting(default, value, is_text).is_some(),
             _ => false,
         }
     }
@@ -197,6 +226,12 @@ impl fmt::Display for Allowed {
                 "a list of at most {ORIGINS_MAX} origins as browsers write them, such as \"https://app.example.org\", \
                  without a path"
             ),
+            Self::Broker => write!(f, "\"{}\"", brokers().collect::<Vec<_>>().join("\" or \"")),
+            Self::LogName => {
+                write!(f, "1 to {LOG_NAME_CHARS_MAX} of the letters a to z, digits, \"-\" and \"_\"")
+            }
+            Self::Truth => f.write_str("true or false"),
+            Self::Like(default) => f.write_str(options::expected(default)),
             Self::Filter => write!(
                 f,
                 "a level ({}) or a filter of levels and crates, such as \"info,refold=debug\"; crates: {}",
@@ -222,6 +257,11 @@ fn is_filter(text: &str) -> bool {
     text.split(',').all(|part| knows(part.trim())) && EnvFilter::try_new(text).is_ok()
 }
 
+fn is_log_name(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+    (1..=LOG_NAME_CHARS_MAX).contains(&text.len()) && text.bytes().all(fits)
+}
+
 fn shown(value: &ValueKind) -> String {
     match value {
         ValueKind::String(text) => nearest::quoted(text),
@@ -239,5 +279,6 @@ fn names_in(section: &str) -> BTreeSet<&'static str> {
         _ => key.strip_prefix(section)?.strip_prefix('.'),
     });
     let also = section.is_empty().then_some(ACCESS);
-    inside.map(|key| key.split('.').next().unwrap_or(key)).chain(also).collect()
+    let of_brokers = options::names_in(section);
+    inside.map(|key| key.split('.').next().unwrap_or(key)).chain(also).chain(of_brokers).collect()
 }

@@ -31,7 +31,7 @@ fn without_anything_the_defaults_hold() {
     assert_eq!(settings.http.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(settings.http.body_bytes_max, 1_048_576);
     assert_eq!(settings.writer.append_wait, Duration::from_secs(10));
-    assert_eq!((settings.log.broker, settings.log.partitions), (Broker::Embedded, 8));
+    assert_eq!((settings.log.broker.as_str(), settings.log.partitions), ("embedded", 8));
     assert_eq!(settings.projections.dir, None);
     assert_eq!(settings.telemetry, Telemetry { log: "info".into(), format: LogFormat::Text });
 }
@@ -298,6 +298,10 @@ fn told_of(allowed: &Allowed) -> Vec<String> {
         Allowed::Word(words) => words.iter().map(|word| format!("{word:?}")).collect(),
         Allowed::Secret => vec![format!("at least {SECRET_BYTES_MIN} bytes")],
         Allowed::Categories | Allowed::Origins => vec!["at most 100".into()],
+        Allowed::Broker => refold_adapters::brokers().map(|name| format!("{name:?}")).collect(),
+        Allowed::Truth => vec!["true or false".into()],
+        Allowed::LogName => vec!["1 to 64".into()],
+        Allowed::Like(_) => vec![],
         Allowed::Address | Allowed::Path | Allowed::PathOrEmpty | Allowed::Filter | Allowed::Name => vec![],
     }
 }

@@ -203,7 +203,7 @@ impl Broker {
 
     fn maybe_down(&self) -> Result<(), LogError> {
         let is_down = self.turnstile.rolls(self.faults.now(self.faults.log_down));
-        if is_down { Err(LogError("simulated: the broker is away".into())) } else { Ok(()) }
+        if is_down { Err(LogError::Away("simulated: the broker is away".into())) } else { Ok(()) }
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -272,7 +272,7 @@ impl Broker {
             || self.turnstile.rolls(self.faults.now(self.faults.broken_read))
         {
             self.turnstile.note(|| "the reading breaks off".into());
-            return Err(LogError("simulated: the connection broke".into()));
+            return Err(LogError::Away("simulated: the connection broke".into()));
         }
         let back = if self.turnstile.rolls(self.faults.now(self.faults.redelivery)) { 3 } else { 0 };
         let count = 1 + self.turnstile.below(CHUNK_RECORDS);

@@ -57,7 +57,7 @@ impl Reader {
                 Found::Records(chunk) => break chunk,
                 Found::Older => break self.stored().await?,
                 Found::Nothing if self.tail.reaches(self.next).await => {}
-                Found::Nothing => return Err(LogError("the log was closed".into())),
+                Found::Nothing => return Err(LogError::Broken("the log was closed".into())),
             }
         };
         self.next = chunk.last().map_or(self.next, |(offset, _)| offset + 1);
@@ -71,7 +71,7 @@ impl Reader {
         self.bytes_max = (bytes_max * 2).min(CHUNK_BYTES_MAX);
         if chunk.is_empty() {
             let lost = format!("partition {partition} has lost its records from offset {from} on");
-            return Err(LogError(lost));
+            return Err(LogError::Broken(lost));
         }
         Ok(chunk)
     }
@@ -105,8 +105,9 @@ impl Readers {
             let _permit = permit;
             readers.run(query)
         });
-        let answer = task.await.map_err(|error| LogError(format!("reading the log was cut off: {error}")))?;
-        answer.map_err(|error| LogError(format!("{error:#}")))
+        let answer =
+            task.await.map_err(|error| LogError::Broken(format!("reading the log was cut off: {error}")))?;
+        answer.map_err(|error| LogError::Broken(format!("{error:#}")))
     }
 
     /// Closes the connections that nobody uses.

@@ -38,7 +38,7 @@ impl EventLog for Moody {
     }
 
     async fn read(&self, _: u32, _: Offset) -> Result<Records, LogError> {
-        let read = [Ok((0, "apple".into())), Ok((1, "pie".into())), Err(LogError("gone".into()))];
+        let read = [Ok((0, "apple".into())), Ok((1, "pie".into())), Err(LogError::Away("gone".into()))];
         Ok(stream::iter(read).boxed())
     }
 
@@ -47,7 +47,7 @@ impl EventLog for Moody {
     }
 
     async fn check(&self) -> Result<Vec<Risk>, LogError> {
-        Err(LogError("away".into()))
+        Err(LogError::Away("away".into()))
     }
 }
 
@@ -62,9 +62,9 @@ async fn an_append_that_is_never_confirmed_is_unknown() {
 #[tokio::test(start_paused = true)]
 async fn a_log_that_never_answers_is_an_error() {
     let log = Observed::new(Arc::new(Silent), "silent");
-    assert_eq!(log.read(0, 0).await.err().unwrap().0, "read: no answer within 5000 ms");
-    assert_eq!(log.bounds(0).await.err().unwrap().0, "bounds: no answer within 5000 ms");
-    assert_eq!(log.check().await.err().unwrap().0, "check: no answer within 60000 ms");
+    assert_eq!(log.read(0, 0).await.err().unwrap().to_string(), "read: no answer within 5000 ms");
+    assert_eq!(log.bounds(0).await.err().unwrap().to_string(), "bounds: no answer within 5000 ms");
+    assert_eq!(log.check().await.err().unwrap().to_string(), "check: no answer within 60000 ms");
 }
 
 #[tokio::test]

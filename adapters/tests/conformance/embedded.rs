@@ -164,7 +164,7 @@ async fn closing_the_log_ends_its_readers_with_an_error() {
     let read: Vec<_> = records.collect().await;
     assert_eq!(read.len(), 2);
     assert_eq!(read[0].as_ref().unwrap().1, "a");
-    assert_eq!(read[1].as_ref().unwrap_err().0, "the log was closed");
+    assert_eq!(read[1].as_ref().unwrap_err().to_string(), "the log was closed");
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ async fn is_down(log: &EmbeddedLog, why: &str) {
         assert!(matches!(&outcome, Err(AppendError::Refused(said)) if said.contains(why)), "{outcome:?}");
     }
     let bounds = log.bounds(1).await;
-    assert!(bounds.as_ref().is_err_and(|error| error.0.contains(why)), "{bounds:?}");
+    assert!(bounds.as_ref().is_err_and(|error| error.to_string().contains(why)), "{bounds:?}");
 }
 
 async fn goes_on(log: &EmbeddedLog) {
