@@ -219,13 +219,24 @@ impl Commands {
         let unknown =
             |error| CommandError::Behind(format!("the end of partition {partition} is not known: {error}"));
         let bounds = bounds.map_err(|_| self.behind(partition))?.map_err(unknown)?;
-        let End::Last(end) = bounds.end else {
-            return Err(CommandError::Failed(anyhow!(
-                "the log cannot tell the end of partition {partition}"
-            )));
+        let end = match bounds.end {
+            End::Last(end) => end,
+            // There is a genesis in every partition of a log that serves.
+            End::Empty => return Err(CommandError::Behind(format!("partition {partition} is empty"))),
+            End::AtLeast(_) => return self.pass_barrier(partition, deadline).await,
         };
         let reached = timeout_at(deadline, self.progress.reach(partition, end)).await;
         reached.map(|()| end).map_err(|_| self.behind(partition))
+    }
+
+    /// The same where the log cannot tell its end: with a barrier, behind all that is there now.
+    async fn pass_barrier(&self, partition: u32, deadline: Instant) -> Result<Offset, CommandError> {
+        let behind = |why: String| CommandError::Behind(format!("partition {partition}: {why}"));
+        let barrier = self.writer.barrier(partition, deadline).await;
+        let barrier = barrier.map_err(|error| behind(error.to_string()))?;
+        self.verdict(&barrier, deadline).await.map_err(|error| behind(error.to_string()))?;
+        let head = self.progress.state(partition).head;
+        Ok(head.ok_or_else(|| self.behind(partition))?.position.offset)
     }
 
     /// Appends a command; `None` where the log judged it void.

@@ -12,10 +12,13 @@ use refold_domain::log::{AppendError, End, EventLog, Offset};
 use refold_domain::rule::{self, Rule};
 use std::num::NonZeroU32;
 use std::time::Duration;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 /// How often an append whose outcome is unknown is tried. A genesis too many is void.
 const ATTEMPTS_MAX: u32 = 5;
+/// How long a record may take to come that may be there, where the log cannot tell its end.
+const READY_WAIT: Duration = Duration::from_secs(1);
 /// How long to wait before the next try.
 const ATTEMPT_WAIT: Duration = Duration::from_millis(200);
 
@@ -89,22 +92,34 @@ async fn ensure_genesis(log: &dyn EventLog, wanted: Genesis) -> anyhow::Result<G
 }
 
 async fn is_ready(log: &dyn EventLog, genesis: Genesis) -> anyhow::Result<bool> {
-    let End::Last(end) = log.bounds(0).await?.end else {
-        bail!("this log cannot tell its end");
+    let bounds = log.bounds(0).await?;
+    let first = bounds.first.context("partition 0 is empty")?;
+    let (end, is_certain) = match bounds.end {
+        End::Last(end) => (end, true),
+        End::AtLeast(end) => (end, false),
+        End::Empty => bail!("partition 0 is empty"),
     };
-    let first = first_offset(log, 0).await?.context("partition 0 is empty")?;
     let mut records = log.read(0, first).await?;
+    let mut passed = None;
     // Nobody appends commits before `ready`, so it stands behind a handful of genesis records at most.
-    while let Some(record) = records.next().await {
-        let (offset, bytes) = record?;
+    loop {
+        let next = records.next();
+        let next = if is_certain || passed < Some(end) {
+            next.await
+        } else {
+            // A second `ready` is harmless.
+            let Ok(next) = timeout(READY_WAIT, next).await else { return Ok(false) };
+            next
+        };
+        let (offset, bytes) = next.context("the log ended the reading of partition 0")??;
+        passed = Some(offset);
         match Record::decode(&bytes) {
             Ok(Record::Ready(ready)) if ready.log == genesis.log => return Ok(true),
             Ok(Record::Commit(commit)) if commit.log == genesis.log => bail!(lost(0, "has no `ready`")),
-            _ if offset >= end => return Ok(false),
+            _ if is_certain && offset >= end => return Ok(false),
             _ => {}
         }
     }
-    bail!("the log ended the reading of partition 0")
 }
 
 async fn first_offset(log: &dyn EventLog, partition: u32) -> anyhow::Result<Option<Offset>> {

@@ -196,7 +196,7 @@ impl Service {
     pub async fn end(&self, partition: u32) -> Option<Offset> {
         match self.log.bounds(partition).await.ok()?.end {
             End::Last(end) => Some(end),
-            End::Empty | End::Unknown => None,
+            End::Empty | End::AtLeast(_) => None,
         }
     }
 

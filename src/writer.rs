@@ -11,6 +11,9 @@
 //! anyway; after a refusal the writer appends a barrier, a command without guards and events, again and again until one
 //! is confirmed. It costs a record for each partition and disturbance, and what it proves is exactly what was in doubt.
 
+mod barrier;
+
+use barrier::Barriers;
 use bytes::Bytes;
 use jiff::Timestamp;
 use metrics::{Histogram, histogram};
@@ -50,6 +53,7 @@ pub struct Writer {
     queues: Mutex<Option<Vec<mpsc::Sender<Pending>>>>,
     tasks: Mutex<JoinSet<()>>,
     partitions: u32,
+    barriers: Vec<Barriers>,
     /// How many events went anywhere.
     anywhere: AtomicUsize,
     failing: watch::Sender<Failing>,
@@ -121,6 +125,7 @@ impl Writer {
             queues: Mutex::new(Some(queues)),
             tasks: Mutex::new(tasks),
             partitions,
+            barriers: (0..partitions).map(|_| Barriers::default()).collect(),
             anywhere: AtomicUsize::new(0),
             failing,
         }
@@ -189,9 +194,13 @@ impl Writer {
 impl Pending {
     /// A command that changes nothing, and for which nobody waits.
     fn barrier() -> Self {
-        let bytes = decision::encode(Vec::new(), None, None, &[]);
-        Self { bytes, events: 0, stage: Arc::default(), answer: oneshot::channel().0 }
+        Self { bytes: barrier(), events: 0, stage: Arc::default(), answer: oneshot::channel().0 }
     }
+}
+
+/// A command that changes nothing: whoever reads it knows that all before it was read.
+pub fn barrier() -> Vec<u8> {
+    decision::encode(Vec::new(), None, None, &[])
 }
 
 impl Stage {

@@ -44,7 +44,7 @@ pub trait EventLog: Send + Sync {
 /// What a partition holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// The offset of the oldest record, `None` where the partition is empty.
+    /// The offset of the oldest record, `None` where there is none.
     pub first: Option<Offset>,
     /// How far the partition reaches.
     pub end: End,
@@ -57,8 +57,9 @@ pub enum End {
     Empty,
     /// The newest record stands at this offset.
     Last(Offset),
-    /// This broker cannot tell; append a marker and read until it comes.
-    Unknown,
+    /// The newest record stands at this offset or behind it: this broker cannot tell. Whoever must know appends a barrier
+    /// and reads until it comes.
+    AtLeast(Offset),
 }
 
 /// Why an append was not confirmed.

@@ -25,6 +25,8 @@ pub(super) struct Faults {
     pub redelivery: u32,
     /// A reader is cut off.
     pub broken_read: u32,
+    /// The broker cannot tell where its end is.
+    pub vague_end: u32,
     /// The broker does not answer.
     pub log_down: u32,
     /// The store does not answer.
@@ -70,6 +72,7 @@ impl Faults {
             holes: some(25, 300),
             redelivery: some(30, 400),
             broken_read: some(30, 200),
+            vague_end: some(40, 1_000),
             log_down: some(25, 150),
             store_down: some(25, 150),
             flush_fails: some(30, 300),

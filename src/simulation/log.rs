@@ -197,7 +197,12 @@ impl Broker {
         self.maybe_down()?;
         let held = self.held();
         let records = &held.partitions[partition as usize];
-        let end = records.last().map_or(End::Empty, |(offset, _)| End::Last(*offset));
+        let is_vague = self.turnstile.rolls(self.faults.now(self.faults.vague_end));
+        let end = match records.last() {
+            None => End::Empty,
+            Some(_) if is_vague => End::AtLeast(records[self.turnstile.below(records.len())].0),
+            Some((offset, _)) => End::Last(*offset),
+        };
         Ok(Bounds { first: records.first().map(|(offset, _)| *offset), end })
     }
 

@@ -1,79 +1,135 @@
-//! The brokers under test, one line each, and what a case needs of them.
+//! The brokers under test, one entry each, and what a case needs of them.
 
-use bytes::Bytes;
-use futures::future::BoxFuture;
-use futures::{FutureExt, StreamExt};
-use refold_adapters::embedded::EmbeddedLog;
-use refold_domain::log::{EventLog, Offset, Records};
+use crate::servers::proxy::Proxy;
+use crate::servers::{Server, free_ports};
+use refold_adapters::options::Options;
+use refold_adapters::{Access, Config};
+use refold_domain::log::{EventLog, LogError};
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 pub(crate) const PARTITIONS: u32 = 3;
 
-/// How long a record may keep a test waiting, in seconds; only a broken log takes that long.
-const WAIT_SECONDS: u64 = 30;
+/// How long a server may take until it serves, in seconds.
+const START_SECONDS_MAX: u64 = 90;
+/// How long to wait before it is tried again.
+const RETRY: Duration = Duration::from_millis(100);
 
 /// A broker, and what it does not promise.
 pub(crate) struct Broker {
     pub(crate) name: &'static str,
+    /// The server that it needs, if it needs one.
+    pub(crate) server: Option<ServerKind>,
     /// Whether `bounds` tells the last offset.
     pub(crate) knows_its_end: bool,
-    pub(crate) open: for<'a> fn(&'a Place) -> BoxFuture<'a, Arc<dyn EventLog>>,
 }
 
-pub(crate) const BROKERS: &[Broker] = &[Broker { name: "embedded", knows_its_end: true, open: embedded }];
+/// How a broker's server is started and named.
+pub(crate) struct ServerKind {
+    /// How many ports it takes.
+    pub(crate) ports: u16,
+    /// Points the broker's settings at a server's address.
+    pub(crate) aim: fn(&mut Options, SocketAddr),
+    /// Settings for a server whose clients come through a proxy at this address.
+    pub(crate) behind: fn(SocketAddr) -> String,
+}
 
-/// Where one log lives, however often it is opened.
-pub(crate) struct Place {
-    pub(crate) dir: TempDir,
+pub(crate) const BROKERS: &[Broker] = &[Broker { name: "embedded", server: None, knows_its_end: true }];
+
+/// Those that are to be tested.
+pub(crate) fn chosen() -> impl Iterator<Item = &'static Broker> {
+    let asked = asked();
+    BROKERS.iter().filter(move |broker| asked.is_empty() || asked.iter().any(|kind| is_of(kind, broker)))
+}
+
+fn asked() -> Vec<String> {
+    let asked = std::env::var("REFOLD_TEST_BROKERS").unwrap_or_default();
+    asked.split(',').filter(|kind| !kind.is_empty()).map(str::to_owned).collect()
+}
+
+fn is_of(kind: &str, broker: &Broker) -> bool {
+    kind.split('@').next() == Some(broker.name)
+}
+
+/// What all cases of a broker stand on: the server that none of them disturbs.
+pub(crate) struct Ground {
+    pub(crate) broker: &'static Broker,
+    kind: String,
+    server: Option<Arc<Server>>,
+}
+
+impl Ground {
+    /// `starts`: whether anything will be run. Called by the thread that lives longest: servers end with the one that
+    /// started them.
+    pub(crate) fn new(broker: &'static Broker, starts: bool) -> Self {
+        let kind = asked().into_iter().find(|kind| is_of(kind, broker)).unwrap_or_else(|| broker.name.into());
+        let start = |server: &ServerKind| Arc::new(Server::start(&kind, server.ports, ""));
+        let server = broker.server.as_ref().filter(|_| starts).map(start);
+        Self { broker, kind, server }
+    }
 }
 
 /// A log of its own for one case.
 pub(crate) struct UnderTest {
     pub(crate) broker: &'static Broker,
-    place: Place,
+    /// The server, if there is one; the case's own, if it disturbs it.
+    pub(crate) server: Option<Arc<Server>>,
+    /// What stands before a server of its own.
+    pub(crate) proxy: Option<Proxy>,
+    config: Config,
+    _directory: TempDir,
 }
 
 impl UnderTest {
+    pub(crate) async fn new(ground: &Ground, is_own: bool) -> Self {
+        static LOGS: AtomicU32 = AtomicU32::new(0);
+        let Ground { broker, kind, server } = ground;
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = Config {
+            broker: broker.name.into(),
+            name: format!("log-{}", LOGS.fetch_add(1, Ordering::Relaxed)),
+            data_dir: directory.path().into(),
+            partitions: PARTITIONS,
+            access: Access::Create,
+            options: Options::of(broker.name),
+        };
+        let (mut server, mut proxy) = (server.clone(), None);
+        if let Some(of_broker) = &broker.server {
+            if is_own {
+                let front = SocketAddr::from(([127, 0, 0, 1], free_ports(1)));
+                let own = Server::start(kind, of_broker.ports, &(of_broker.behind)(front));
+                proxy = Some(Proxy::start(front, own.address()).await);
+                server = Some(Arc::new(own));
+            }
+            let address = proxy.as_ref().map(Proxy::address);
+            let address = address.or_else(|| server.as_ref().map(|server| server.address()));
+            (of_broker.aim)(&mut config.options, address.unwrap());
+        }
+        Self { broker, server, proxy, config, _directory: directory }
+    }
+
+    /// Opens the log as soon as its server answers.
     pub(crate) async fn open(&self) -> Arc<dyn EventLog> {
-        (self.broker.open)(&self.place).await
+        let opening = async {
+            loop {
+                let next = Instant::now() + RETRY;
+                match refold_adapters::open(&self.config).await {
+                    Ok(log) => return log,
+                    Err(error) if is_away(&error) => sleep_until(next).await,
+                    Err(error) => panic!("{error:#}"),
+                }
+            }
+        };
+        let opened = timeout(Duration::from_secs(START_SECONDS_MAX), opening).await;
+        let said = || self.server.as_ref().map(|server| server.said()).unwrap_or_default();
+        opened.unwrap_or_else(|_| panic!("the server does not answer:\n{}", said()))
     }
 }
 
-/// Runs a case with each broker.
-pub(crate) async fn each(case: impl AsyncFn(UnderTest)) {
-    for broker in BROKERS {
-        println!("broker: {}", broker.name);
-        case(UnderTest { broker, place: Place { dir: tempfile::tempdir().unwrap() } }).await;
-    }
-}
-
-fn embedded(place: &Place) -> BoxFuture<'_, Arc<dyn EventLog>> {
-    let log = EmbeddedLog::open(place.dir.path(), PARTITIONS).unwrap();
-    async move { Arc::new(log) as Arc<dyn EventLog> }.boxed()
-}
-
-/// The next so many records.
-pub(crate) async fn take(records: &mut Records, count: usize) -> Vec<(Offset, Bytes)> {
-    let mut taken = Vec::with_capacity(count);
-    while taken.len() < count {
-        let next = timeout(Duration::from_secs(WAIT_SECONDS), records.next()).await;
-        taken.push(next.expect("a record in time").expect("no end").unwrap());
-    }
-    taken
-}
-
-/// The bytes of the next so many records of a partition from its start.
-pub(crate) async fn contents(log: &dyn EventLog, partition: u32, count: usize) -> Vec<Bytes> {
-    let records = take(&mut log.read(partition, 0).await.unwrap(), count).await;
-    records.into_iter().map(|(_, record)| record).collect()
-}
-
-/// Appends texts one after the other.
-pub(crate) async fn append_all(log: &dyn EventLog, partition: u32, texts: &[&str]) {
-    for text in texts {
-        log.append(partition, Bytes::copy_from_slice(text.as_bytes())).await.unwrap();
-    }
+fn is_away(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<LogError>().is_some_and(|error| matches!(error, LogError::Away(_)))
 }

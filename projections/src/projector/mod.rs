@@ -177,8 +177,8 @@ impl Projector {
         let mut records = self.log.read(self.place.partition, first).await.context("cannot read the log")?;
         let genesis = self.genesis(first_of(&mut records).await?)?;
         let target = match bounds.end {
-            End::Last(end) => end,
-            End::Empty | End::Unknown => genesis.offset,
+            End::Last(end) | End::AtLeast(end) => end,
+            End::Empty => genesis.offset,
         };
         let live = |projection: &Projection| {
             (projection.definition.name.clone(), Live { generation: projection.generation, broken: None })

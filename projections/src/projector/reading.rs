@@ -82,7 +82,7 @@ fn ends_before(bounds: Bounds, offset: Offset) -> bool {
     match bounds.end {
         End::Last(end) => end < offset,
         End::Empty => true,
-        End::Unknown => false,
+        End::AtLeast(_) => false,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The embedded log whose files are taken away while it is open.
 
-use crate::brokers::{append_all, contents};
+use crate::records::{append_all, contents};
 use refold_adapters::embedded::{EmbeddedLog, FILE};
 use refold_domain::log::{AppendError, End, EventLog};
 use std::fs;

@@ -1,6 +1,6 @@
 //! What only the embedded log can show: its file, a full disk, a broken write.
 
-use crate::brokers::{append_all, contents};
+use crate::records::{append_all, contents};
 use bytes::Bytes;
 use futures::future::join_all;
 use futures::{FutureExt, StreamExt};

@@ -1,0 +1,171 @@
+//! Servers that are killed, and connections that break: what was confirmed is there, and what was not may be.
+
+use crate::brokers::UnderTest;
+use crate::case::{Case, cases};
+use crate::records::{append_all, contents, take};
+use crate::servers::proxy::Weather;
+use bytes::Bytes;
+use futures::StreamExt;
+use refold_domain::log::{AppendError, EventLog, Offset, Records};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until, timeout};
+
+pub(crate) const CASES: &[Case] = cases![
+    disturbs: true,
+    what_was_confirmed_outlives_a_kill,
+    appends_go_on_over_kills_and_nothing_confirmed_is_lost,
+    a_reader_that_is_cut_off_reads_on,
+    an_append_without_an_answer_is_unknown_and_may_be_repeated,
+];
+
+/// How long anything may take that must happen, in seconds; a server's start included.
+const WAIT_SECONDS: u64 = 120;
+/// How long to wait before an append is tried again.
+const RETRY: Duration = Duration::from_millis(50);
+const KILLS: usize = 3;
+const APPENDS_BETWEEN_KILLS: usize = 200;
+
+async fn what_was_confirmed_outlives_a_kill(test: UnderTest) {
+    let server = test.server.clone().unwrap();
+    let log = test.open().await;
+    append_all(&*log, 0, &["a", "b", "c"]).await;
+    append_all(&*log, 2, &["x"]).await;
+    server.kill();
+    server.start_again();
+    append_until_confirmed(&*log, 0, "d").await;
+    let read = distinct(&read_until(&*log, 0, "d").await);
+    assert_eq!(read, ["a", "b", "c", "d"]);
+    drop(log);
+    let log = test.open().await;
+    assert_eq!(contents(&*log, 2, 1).await, ["x"]);
+}
+
+async fn appends_go_on_over_kills_and_nothing_confirmed_is_lost(test: UnderTest) {
+    let server = test.server.clone().unwrap();
+    let log = test.open().await;
+    append_until_confirmed(&*log, 0, "first").await;
+    let appending = tokio::spawn({
+        let log = Arc::clone(&log);
+        async move {
+            for number in 0..KILLS * APPENDS_BETWEEN_KILLS {
+                append_until_confirmed(&*log, 0, &number.to_string()).await;
+            }
+        }
+    });
+    for kill in 1..=KILLS {
+        // It is in the middle of its work whenever this many are there.
+        let seen = (kill * APPENDS_BETWEEN_KILLS - APPENDS_BETWEEN_KILLS / 2).to_string();
+        read_until(&*log, 0, &seen).await;
+        server.kill();
+        server.start_again();
+    }
+    appending.await.unwrap();
+    let last = (KILLS * APPENDS_BETWEEN_KILLS - 1).to_string();
+    let read = distinct(&read_until(&*log, 0, &last).await);
+    let wanted = (0..KILLS * APPENDS_BETWEEN_KILLS).map(|number| number.to_string());
+    assert_eq!(read, ["first".to_owned()].into_iter().chain(wanted).collect::<Vec<_>>());
+}
+
+async fn a_reader_that_is_cut_off_reads_on(test: UnderTest) {
+    let proxy = test.proxy.as_ref().unwrap();
+    let log = test.open().await;
+    append_until_confirmed(&*log, 1, "a").await;
+    let mut records = log.read(1, 0).await.unwrap();
+    let (passed, _) = take(&mut records, 1).await.remove(0);
+    proxy.set(Weather::Cut);
+    proxy.set(Weather::Fair);
+    append_until_confirmed(&*log, 1, "b").await;
+    let mut passed = Some(passed);
+    let next = next_of(&*log, 1, &mut records, &mut passed).await;
+    assert_eq!(next, "b");
+}
+
+async fn an_append_without_an_answer_is_unknown_and_may_be_repeated(test: UnderTest) {
+    let proxy = test.proxy.as_ref().unwrap();
+    let log = test.open().await;
+    append_until_confirmed(&*log, 0, "a").await;
+    proxy.set(Weather::Deaf);
+    let outcome = log.append(0, "b".into()).await;
+    assert!(matches!(outcome, Err(AppendError::Unknown(_))), "{outcome:?}");
+    proxy.set(Weather::Cut);
+    proxy.set(Weather::Fair);
+    append_until_confirmed(&*log, 0, "b").await;
+    append_until_confirmed(&*log, 0, "c").await;
+    let read = read_until(&*log, 0, "c").await;
+    // The first of the two came through: the repeat is a duplicate, which the gate will void.
+    assert_eq!(distinct(&read), ["a", "b", "c"], "{read:?}");
+    assert!(read.iter().filter(|text| *text == "b").count() >= 2, "{read:?}");
+}
+
+/// Appends a text as a writer does: again and again, until its outcome is known.
+async fn append_until_confirmed(log: &dyn EventLog, partition: u32, text: &str) {
+    let trying = async {
+        loop {
+            let next = Instant::now() + RETRY;
+            match log.append(partition, Bytes::copy_from_slice(text.as_bytes())).await {
+                Ok(()) => return,
+                Err(AppendError::Unknown(_)) => sleep_until(next).await,
+                Err(refused @ AppendError::Refused(_)) => panic!("{refused}"),
+            }
+        }
+    };
+    let done = timeout(Duration::from_secs(WAIT_SECONDS), trying).await;
+    done.unwrap_or_else(|_| panic!("{text:?} was not confirmed in time"));
+}
+
+/// All texts of a partition from its start to this one, however often the reading breaks off.
+async fn read_until(log: &dyn EventLog, partition: u32, last: &str) -> Vec<String> {
+    let mut records: Records = futures::stream::pending().boxed();
+    let mut texts = Vec::new();
+    let mut passed = None;
+    let reading = async {
+        records = open_after(log, partition, passed).await;
+        while texts.last().map(String::as_str) != Some(last) {
+            texts.push(next_of(log, partition, &mut records, &mut passed).await);
+        }
+    };
+    let done = timeout(Duration::from_secs(WAIT_SECONDS), reading).await;
+    done.unwrap_or_else(|_| panic!("{last:?} was not read in time"));
+    texts
+}
+
+/// The next record's text, from another reading where this one breaks off.
+async fn next_of(
+    log: &dyn EventLog,
+    partition: u32,
+    records: &mut Records,
+    passed: &mut Option<Offset>,
+) -> String {
+    loop {
+        let next = timeout(Duration::from_secs(WAIT_SECONDS), records.next()).await;
+        match next.expect("a record in time").expect("no end without an error") {
+            Ok((offset, bytes)) => {
+                assert!(*passed < Some(offset), "offsets grow over readings: {passed:?}, then {offset}");
+                *passed = Some(offset);
+                return String::from_utf8(bytes.to_vec()).unwrap();
+            }
+            Err(_) => *records = open_after(log, partition, *passed).await,
+        }
+    }
+}
+
+async fn open_after(log: &dyn EventLog, partition: u32, passed: Option<Offset>) -> Records {
+    let opening = async {
+        loop {
+            let next = Instant::now() + RETRY;
+            if let Ok(records) = log.read(partition, passed.map_or(0, |offset| offset + 1)).await {
+                return records;
+            }
+            sleep_until(next).await;
+        }
+    };
+    timeout(Duration::from_secs(WAIT_SECONDS), opening).await.expect("the log can be read again in time")
+}
+
+/// Without what stands directly behind its like: a repeat of the same append.
+fn distinct(texts: &[String]) -> Vec<String> {
+    let mut distinct = texts.to_vec();
+    distinct.dedup();
+    distinct
+}

@@ -1,0 +1,107 @@
+//! Real servers for tests: each a process of its own, on ports and in a directory of its own, started by `script/brokers`.
+
+pub(crate) mod proxy;
+
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use tempfile::TempDir;
+
+/// Below the ports that the kernel gives to clients, so that nobody takes one between its choice and the server's start.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// A server that can be killed and started again on what it has written.
+#[derive(Debug)]
+pub(crate) struct Server {
+    kind: String,
+    directory: TempDir,
+    port: u16,
+    process: Mutex<Option<Child>>,
+}
+
+impl Server {
+    /// Starts a server (`nats`, or `nats@trixie`) with so many ports, and with more settings in its own form.
+    pub(crate) fn start(kind: &str, ports: u16, settings: &str) -> Self {
+        let directory = tempfile::Builder::new().prefix("refold-server-").tempdir().unwrap();
+        fs::write(directory.path().join("extra"), settings).unwrap();
+        let server =
+            Self { kind: kind.into(), directory, port: free_ports(ports), process: Mutex::default() };
+        server.start_again();
+        server
+    }
+
+    /// Where it serves.
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// Where its settings and data are.
+    #[expect(dead_code, reason = "not every test that has servers looks there")]
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Starts it on what it wrote before. It does not wait until it answers.
+    pub(crate) fn start_again(&self) {
+        let directory = self.directory.path();
+        let log = || File::options().create(true).append(true).open(directory.join("server.log")).unwrap();
+        // The process that is started becomes the server, and ends with whoever started it, however that ends.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]).arg(root().join("script/brokers"));
+        command.args(["run", &self.kind, "--dir"]).arg(directory.join("server"));
+        command.arg("--port").arg(self.port.to_string()).arg("--extra").arg(directory.join("extra"));
+        command.stdin(Stdio::null()).stdout(log()).stderr(log());
+        *self.process() = Some(command.spawn().unwrap());
+    }
+
+    /// Kills it with -9 and waits until it is gone.
+    pub(crate) fn kill(&self) {
+        if let Some(mut process) = self.process().take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    /// What it said, for whoever wonders why it does not answer.
+    pub(crate) fn said(&self) -> String {
+        let said = fs::read_to_string(self.directory.path().join("server.log")).unwrap_or_default();
+        let lines: Vec<_> = said.lines().rev().take(40).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+
+    fn process(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().find(|directory| directory.join("script/brokers").is_file()).unwrap().to_owned()
+}
+
+/// The first of so many ports in a row that nobody listens on. Each process begins to look at another place.
+pub(crate) fn free_ports(count: u16) -> u16 {
+    static NEXT: Mutex<Option<u16>> = Mutex::new(None);
+    let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
+    let begin = || PORTS.start + u16::try_from(std::process::id() % 1_000).unwrap() * 11;
+    let mut first = next.unwrap_or_else(begin);
+    loop {
+        if first + count > PORTS.end {
+            first = PORTS.start;
+        }
+        let ports = first..first + count;
+        first += count;
+        if ports.clone().all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+            *next = Some(first);
+            return ports.start;
+        }
+    }
+}
