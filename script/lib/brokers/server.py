@@ -1,6 +1,7 @@
 """One server: a process with a directory, a port and a file that says which process it is."""
 
 import contextlib
+import fcntl
 import json
 import os
 import random
@@ -41,12 +42,22 @@ class Server:
 
     def install(self):
         """Nothing is done twice: the last step of an installation writes which version it is, and where it was meant to be."""
-        stamp = self.home / "installed"
-        if not stamp.exists() or stamp.read_text().splitlines()[1:] != [str(self.home)]:
+        if self.installed_at() == str(self.home):
+            return
+        HOME.mkdir(parents=True, exist_ok=True)
+        with (HOME / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if self.installed_at() == str(self.home):
+                return
+            print(f"==> getting {self}", file=sys.stderr)
             shutil.rmtree(self.home, ignore_errors=True)
             self.home.mkdir(parents=True)
-            print(f"==> getting {self}", file=sys.stderr)
-            stamp.write_text(f"{self.kind.install(self.version, self.home)}\n{self.home}\n")
+            version = self.kind.install(self.version, self.home)
+            (self.home / "installed").write_text(f"{version}\n{self.home}\n")
+
+    def installed_at(self):
+        with contextlib.suppress(FileNotFoundError):
+            return (self.home / "installed").read_text().splitlines()[1]
 
     def installed_version(self):
         with contextlib.suppress(FileNotFoundError):
