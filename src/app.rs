@@ -4,41 +4,51 @@ use crate::access::exposure::{self, Risk};
 use crate::access::table::Table;
 use crate::http;
 use crate::http::connections::{Limits, serve};
+use crate::http::door::Door;
 use crate::service::Service;
 use crate::settings::Settings;
-use anyhow::{Context, anyhow};
+use anyhow::{Context, ensure};
+use refold_domain::log::LogError;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::time::sleep;
 
-/// A service that is ready to answer requests.
+/// How long to wait before it is looked again whether what was away is there.
+const OPEN_WAIT_MIN: Duration = Duration::from_millis(250);
+/// How long at most.
+const OPEN_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// A service that answers requests, be it that it waits for its broker.
 pub struct App {
-    service: Arc<Service>,
-    table: Arc<Table>,
+    door: Door,
+    ready: Option<Ready>,
     listener: TcpListener,
     settings: Settings,
 }
 
+/// What serves once everything is open.
+struct Ready {
+    service: Arc<Service>,
+    table: Arc<Table>,
+}
+
 impl App {
-    /// Opens everything that the settings name, and the port to listen on.
+    /// Opens everything that the settings name, and the port to listen on. A broker that is away is waited for later.
     ///
     /// # Errors
     /// The reason why it must not start, and what to do.
     pub async fn build(settings: Settings) -> anyhow::Result<Self> {
-        let routes = http::known_routes();
         // Before anything is opened: a table that cannot be used is told first.
-        Table::new(&settings.access, &routes)?;
+        Table::new(&settings.access, &http::known_routes())?;
         let listen = settings.http.listen;
         let listener =
             TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
-        let service = Arc::new(Service::start(&settings).await?);
-        let definitions = service.projections.iter().map(|projection| &projection.definition);
-        let table = Arc::new(exposure::closed(&settings.access, &routes, definitions.clone())?);
-        for Risk { found, remedy } in exposure::risks(&table, definitions) {
-            tracing::warn!(remedy, "{found}");
-        }
-        Ok(Self { service, table, listener, settings })
+        let door = Door::default();
+        let ready = Ready::try_open(&settings, &door).await?;
+        Ok(Self { door, ready, listener, settings })
     }
 
     /// The address that it listens on.
@@ -52,21 +62,89 @@ impl App {
     /// Answers requests until `signal` resolves; then takes no more and finishes those that are held.
     ///
     /// # Errors
-    /// Where the server fails, or something could not be finished in time.
+    /// Where the server fails, what was waited for must not be used, or something could not be finished in time.
     pub async fn run_until_stopped(self, signal: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
-        let Self { service, table, listener, settings } = self;
+        let Self { door, ready, listener, settings } = self;
         let limits = Limits {
             connections_max: settings.http.connections_max,
             head: settings.http.head_timeout,
             answer: settings.http.answer_timeout,
             stop: settings.http.stop_timeout,
         };
-        let routes = http::routes(&service, &table, &settings);
-        let served = serve(listener, routes, limits, signal).await;
-        let stopped = service.stop(limits.stop).await;
-        match (served, stopped) {
-            (Err(served), Err(stopped)) => Err(anyhow!("{served:#}; {stopped:#}")),
-            (served, stopped) => served.and(stopped),
+        let (mut service, mut refused) = (None, Ok(()));
+        let opened_and_stopped = async {
+            let opening = async {
+                match open(ready, &settings, &door).await {
+                    Ok(opened) => service = Some(opened),
+                    Err(error) => {
+                        refused = Err(error);
+                        return;
+                    }
+                }
+                std::future::pending().await
+            };
+            tokio::select! {
+                () = opening => {}
+                () = signal => {}
+            }
+        };
+        let served = serve(listener, door.clone(), limits, opened_and_stopped).await;
+        let stopped = match &service {
+            Some(service) => service.stop(limits.stop).await,
+            None => Ok(()),
+        };
+        let failures: Vec<_> = [refused, served, stopped]
+            .into_iter()
+            .filter_map(Result::err)
+            .map(|error| format!("{error:#}"))
+            .collect();
+        ensure!(failures.is_empty(), "{}", failures.join("; "));
+        Ok(())
+    }
+}
+
+/// Opens the door as soon as there is something behind it.
+async fn open(first: Option<Ready>, settings: &Settings, door: &Door) -> anyhow::Result<Arc<Service>> {
+    let (mut ready, mut wait) = (first, OPEN_WAIT_MIN);
+    let Ready { service, table } = loop {
+        match ready {
+            Some(ready) => break ready,
+            None => sleep(wait).await,
+        }
+        wait = (wait * 2).min(OPEN_WAIT_MAX);
+        ready = Ready::try_open(settings, door).await?;
+        if ready.is_some() {
+            tracing::info!("the log is there");
+        }
+    };
+    door.open(http::routes(&service, &table, settings));
+    Ok(service)
+}
+
+impl Ready {
+    /// Opens everything; `None` where the log is away, which the door is told.
+    async fn try_open(settings: &Settings, door: &Door) -> anyhow::Result<Option<Self>> {
+        match Self::open(settings).await {
+            Ok(ready) => Ok(Some(ready)),
+            Err(error) if is_away(&error) => {
+                door.wait("log", format!("{error:#}"));
+                Ok(None)
+            }
+            Err(error) => Err(error),
         }
     }
+
+    async fn open(settings: &Settings) -> anyhow::Result<Self> {
+        let service = Arc::new(Service::start(settings).await?);
+        let definitions = service.projections.iter().map(|projection| &projection.definition);
+        let table = Arc::new(exposure::closed(&settings.access, &http::known_routes(), definitions.clone())?);
+        for Risk { found, remedy } in exposure::risks(&table, definitions) {
+            tracing::warn!(remedy, "{found}");
+        }
+        Ok(Self { service, table })
+    }
+}
+
+fn is_away(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| matches!(cause.downcast_ref(), Some(LogError::Away(_))))
 }

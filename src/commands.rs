@@ -13,7 +13,7 @@ pub use looking::{Entries, Streams};
 pub use outcome::{CommandError, Origin, Recorded, RecordedEvent};
 
 use crate::writer::Writer;
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use bytes::Bytes;
 use futures::StreamExt;
 use refold_domain::commit::{Commit, Guard, Record};

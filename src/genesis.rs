@@ -8,7 +8,7 @@ use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use futures::StreamExt;
 use refold_domain::commit::{DecodeError, Genesis, Ready, Record};
-use refold_domain::log::{AppendError, End, EventLog, Offset};
+use refold_domain::log::{AppendError, End, EventLog, LogError, Offset};
 use refold_domain::rule::{self, Rule};
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -143,16 +143,18 @@ async fn first_record(log: &dyn EventLog, partition: u32) -> anyhow::Result<Opti
 
 async fn append(log: &dyn EventLog, partition: u32, bytes: Vec<u8>) -> anyhow::Result<()> {
     let bytes = Bytes::from(bytes);
-    for _ in 1..ATTEMPTS_MAX {
+    let mut unknown = String::new();
+    for _ in 0..ATTEMPTS_MAX {
         match log.append(partition, bytes.clone()).await {
             Err(AppendError::Unknown(reason)) => {
-                tracing::warn!(partition, reason, "trying again to open the log");
+                tracing::debug!(partition, reason, "trying again to open the log");
+                unknown = reason;
                 tokio::time::sleep(ATTEMPT_WAIT).await;
             }
             outcome => return Ok(outcome?),
         }
     }
-    Ok(log.append(partition, bytes).await?)
+    bail!(LogError::Away(format!("partition {partition} confirms no record: {unknown}")))
 }
 
 fn lost(partition: u32, what: &str) -> String {

@@ -70,6 +70,11 @@ pub async fn metrics(service: &Service) -> String {
     for partition in 0..service.progress.partitions() {
         tell_partition(service, partition).await;
     }
+    rendered()
+}
+
+/// The same without what is asked of a service, of which there may be none yet.
+pub fn rendered() -> String {
     Collector::default().collect();
     RECORDER.get().map(PrometheusHandle::render).unwrap_or_default()
 }

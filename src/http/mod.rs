@@ -18,6 +18,7 @@ pub mod cors;
 pub mod detections;
 pub mod docs;
 pub mod document;
+pub mod door;
 pub mod each;
 pub mod events;
 pub mod failure;

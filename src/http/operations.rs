@@ -4,6 +4,7 @@ use super::Tag;
 use crate::health::Dependency;
 use crate::service::Service;
 use crate::telemetry;
+use poem::{IntoResponse, Response};
 use poem_openapi::payload::{Json, PlainText};
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ pub struct Operations(pub Arc<Service>);
 
 /// Whether the service can do its work.
 #[derive(Debug, Object)]
-struct Readiness {
+pub(super) struct Readiness {
     /// Whether everything is up
     ready: bool,
     /// What it depends on
@@ -35,7 +36,7 @@ struct State {
 }
 
 #[derive(ApiResponse)]
-enum Ready {
+pub(super) enum Ready {
     /// Everything is up
     #[oai(status = 200)]
     Yes(Json<Readiness>),
@@ -70,10 +71,7 @@ impl Operations {
     #[oai(path = "/readyz", method = "get")]
     async fn readiness(&self) -> Ready {
         let dependencies = self.0.health.dependencies(&self.0).await;
-        let ready = dependencies.iter().all(|dependency| dependency.up);
-        let readiness =
-            Readiness { ready, dependencies: dependencies.into_iter().map(State::from).collect() };
-        if ready { Ready::Yes(Json(readiness)) } else { Ready::No(Json(readiness)) }
+        Readiness::of(dependencies)
     }
 
     /// Figures for Prometheus
@@ -81,6 +79,20 @@ impl Operations {
     async fn metrics(&self) -> Metrics {
         Metrics::Figures(PlainText(telemetry::metrics(&self.0).await))
     }
+}
+
+impl Readiness {
+    /// That of a service that depends on these.
+    pub(super) fn of(dependencies: Vec<Dependency>) -> Ready {
+        let ready = dependencies.iter().all(|dependency| dependency.up);
+        let readiness = Self { ready, dependencies: dependencies.into_iter().map(State::from).collect() };
+        if ready { Ready::Yes(Json(readiness)) } else { Ready::No(Json(readiness)) }
+    }
+}
+
+/// That it is alive.
+pub(super) fn alive() -> Response {
+    Alive::Yes(Json("ok".to_owned())).into_response()
 }
 
 impl From<Dependency> for State {
