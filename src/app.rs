@@ -81,7 +81,7 @@ impl App {
                         return;
                     }
                 }
-                std::future::pending().await
+                std::future::pending::<()>().await;
             };
             tokio::select! {
                 () = opening => {}
