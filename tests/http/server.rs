@@ -12,6 +12,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
+use uuid::Uuid;
 
 /// How long anything may take that must happen, in seconds; only a broken service takes that long.
 const WAIT_SECONDS: u64 = 60;
@@ -39,12 +40,17 @@ impl Server {
         Self {
             home: tempfile::tempdir().unwrap(),
             prefix: Vec::new(),
-            variables: vec![
+            variables: [
                 ("REFOLD__HTTP__LISTEN".into(), "127.0.0.1:0".into()),
                 ("REFOLD__AUTH__SECRET".into(), tokens::SECRET.into()),
                 // Of those commands that talk to a service.
                 ("REFOLD_TOKEN".into(), tokens::admin().into()),
-            ],
+                // Each service has a log of its own, also where all of them are on one server.
+                ("REFOLD__LOG__NAME".into(), format!("test-{}", Uuid::now_v7())),
+            ]
+            .into_iter()
+            .chain(asked_for())
+            .collect(),
             process: None,
             address: watch::Sender::new(None),
         }
@@ -247,6 +253,15 @@ impl Server {
         command.env("REFOLD__DATA_DIR", self.data()).envs(self.variables.iter().cloned());
         command
     }
+}
+
+/// Settings for all services, for tests on another log than the usual one: `REFOLD_TEST_CONFIG` names a settings file,
+/// `REFOLD_TEST__<key>` is `REFOLD__<key>`.
+fn asked_for() -> impl Iterator<Item = (String, String)> {
+    std::env::vars().filter_map(|(name, value)| match name.strip_prefix("REFOLD_TEST_")? {
+        "CONFIG" => Some(("REFOLD_CONFIG".to_owned(), value)),
+        key => Some((format!("REFOLD_{}", key.starts_with('_').then_some(key)?), value)),
+    })
 }
 
 impl Process {
