@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, watch};
 use uuid::Uuid;
 
 /// How many jobs are let loose before each kill.
-const JOBS: usize = 300;
+pub(crate) const JOBS: usize = 300;
 /// How many jobs are under way at the same time.
 const CONCURRENCY: usize = 32;
 /// How many receipts one query brings.
@@ -32,7 +32,7 @@ const FEAST: usize = 2 * CHUNK_LINES + 100;
 
 /// What a client does from time to time.
 #[derive(Debug, Clone)]
-enum Job {
+pub(crate) enum Job {
     Eat(String),
     /// Eats all of these at once.
     Feast(Vec<String>),
@@ -43,7 +43,7 @@ enum Job {
 }
 
 /// Everything that was asked for and answered.
-struct Journal {
+pub(crate) struct Journal {
     begun: Mutex<BTreeMap<String, u64>>,
     done: Mutex<Vec<(Call, Answer)>>,
     count: watch::Sender<usize>,
@@ -101,7 +101,7 @@ pub(crate) fn number<T: std::str::FromStr<Err: std::fmt::Debug>>(variable: &str,
     std::env::var(variable).map_or(default, |text| text.parse().unwrap())
 }
 
-fn jobs(count: usize) -> Vec<Job> {
+pub(crate) fn jobs(count: usize) -> Vec<Job> {
     let mut foods = data::observations().into_iter().cycle();
     let mut vehicles = data::detections().into_iter().cycle();
     let job = |number| match number % 25 {
@@ -114,7 +114,7 @@ fn jobs(count: usize) -> Vec<Job> {
     (0..count).map(job).collect()
 }
 
-async fn run(client: Client, jobs: Vec<Job>, journal: Arc<Journal>, tickets: Arc<Semaphore>) {
+pub(crate) async fn run(client: Client, jobs: Vec<Job>, journal: Arc<Journal>, tickets: Arc<Semaphore>) {
     let job = async |(number, job): (usize, Job)| {
         tickets.acquire().await.unwrap().forget();
         perform(&client, number, &job, &journal).await;
@@ -195,7 +195,7 @@ async fn receipts_are_readable(client: &Client, answered: &[(Call, Answer)]) {
     }
 }
 
-async fn everything_is_exact(client: &Client, jobs: &[Job], journal: &Journal) {
+pub(crate) async fn everything_is_exact(client: &Client, jobs: &[Job], journal: &Journal) {
     let answered = journal.answered();
     receipts_are_readable(client, &answered).await;
     let mut foods: BTreeMap<String, u64> = BTreeMap::new();
@@ -276,7 +276,7 @@ async fn introductions_are_exact(client: &Client, jobs: &[Job], answered: &[(Cal
     assert_eq!(sorted(versions), sorted(lives));
 }
 
-async fn every_repeat_is_answered_the_same(journal: &Journal) {
+pub(crate) async fn every_repeat_is_answered_the_same(journal: &Journal) {
     let answered = journal.answered();
     let calls: Vec<_> = answered.iter().map(|(call, _)| call.clone()).collect();
     let again = send_all(&calls).await;
@@ -289,7 +289,7 @@ async fn every_repeat_is_answered_the_same(journal: &Journal) {
 }
 
 impl Journal {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { begun: Mutex::default(), done: Mutex::default(), count: watch::Sender::new(0) }
     }
 
@@ -304,12 +304,12 @@ impl Journal {
         answer
     }
 
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         *self.count.borrow()
     }
 
     /// Waits until so many commands were answered.
-    async fn until(&self, answered: usize) {
+    pub(crate) async fn until(&self, answered: usize) {
         let mut count = self.count.subscribe();
         in_time("answered", count.wait_for(|count| *count >= answered)).await.unwrap();
     }

@@ -9,6 +9,7 @@ mod answers;
 mod authorization;
 mod backup;
 mod bad_input;
+mod brokers;
 mod browsers;
 mod checking;
 mod cli;
@@ -36,6 +37,9 @@ mod raw;
 mod request_ids;
 mod secrets;
 mod server;
+#[path = "../../adapters/tests/servers/mod.rs"]
+#[expect(dead_code, reason = "some of it is for tests of the log alone")]
+mod servers;
 mod sse;
 mod statistics;
 mod stopping;

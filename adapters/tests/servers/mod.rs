@@ -24,23 +24,21 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server (`nats`, or `nats@trixie`) with so many ports, and with more settings in its own form.
     pub(crate) fn start(kind: &str, ports: u16, settings: &str) -> Self {
-        let directory = tempfile::Builder::new().prefix("refold-server-").tempdir().unwrap();
-        fs::write(directory.path().join("extra"), settings).unwrap();
-        let server =
-            Self { kind: kind.into(), directory, port: free_ports(ports), process: Mutex::default() };
+        let server = Self::prepared(kind, ports, settings);
         server.start_again();
         server
+    }
+
+    /// The same, not started yet.
+    pub(crate) fn prepared(kind: &str, ports: u16, settings: &str) -> Self {
+        let directory = tempfile::Builder::new().prefix("refold-server-").tempdir().unwrap();
+        fs::write(directory.path().join("extra"), settings).unwrap();
+        Self { kind: kind.into(), directory, port: free_ports(ports), process: Mutex::default() }
     }
 
     /// Where it serves.
     pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
-    }
-
-    /// Where its settings and data are.
-    #[expect(dead_code, reason = "not every test that has servers looks there")]
-    pub(crate) fn directory(&self) -> &Path {
-        self.directory.path()
     }
 
     /// Starts it on what it wrote before. It does not wait until it answers.
