@@ -82,7 +82,7 @@ impl NatsLog {
     async fn publish(&self, partition: &Partition, record: Bytes) -> Result<(), AppendError> {
         let bytes = record.len();
         if !self.asking.is_back_within(Duration::from_millis(CONNECTION_WAIT_MS)).await {
-            return Err(AppendError::Refused(format!("not sent: {}", self.asking.lost())));
+            return Err(AppendError::Unknown(self.asking.lost()));
         }
         let mut headers = HeaderMap::new();
         headers.insert(NATS_EXPECTED_STREAM, partition.stream.as_str());
