@@ -38,7 +38,18 @@ pub(crate) struct ServerKind {
     pub(crate) behind: fn(SocketAddr) -> String,
 }
 
-pub(crate) const BROKERS: &[Broker] = &[Broker { name: "embedded", server: None, knows_its_end: true }];
+pub(crate) const BROKERS: &[Broker] = &[
+    Broker { name: "embedded", server: None, knows_its_end: true },
+    Broker {
+        name: "nats",
+        server: Some(ServerKind {
+            ports: 2,
+            aim: |options, address| options.set("servers", vec![format!("nats://{address}")].into()),
+            behind: |_| String::new(),
+        }),
+        knows_its_end: true,
+    },
+];
 
 /// Those that are to be tested.
 pub(crate) fn chosen() -> impl Iterator<Item = &'static Broker> {
