@@ -37,6 +37,7 @@ pub mod operations;
 pub mod page;
 pub mod parameters;
 pub mod patience;
+pub mod patterns;
 pub mod pictures;
 pub mod places;
 pub mod problem;

@@ -125,6 +125,84 @@ async fn bad_fields_are_named_and_never_repeated() {
     login(&client, "u256", &"a\u{308}".repeat(256)).send().await.problem(401, "credentials");
 }
 
+/// What is published of a field of a registration: a pattern.
+async fn pattern(client: &Client, field: &str) -> regex::Regex {
+    let document = client.get("/openapi.json").send().await.is(200).json();
+    let schema = &document["components"]["schemas"]["Registration"]["properties"][field];
+    regex::Regex::new(schema["pattern"].as_str().unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_published_of_names_and_addresses_is_what_is_taken() {
+    let server = Server::new().with("AUTH__LOGINS_MAX", "0").ready().await;
+    let client = server.client();
+    let emails = [
+        "b@e.org",
+        "o'neil+x@b",
+        "\u{e4}@\u{fc}.de",
+        "\"x\"@e.org",
+        "\"a b\"@e.org",
+        "x@[127.0.0.1]",
+        "Ada <a@b.de>",
+        ".a@b.de",
+        "a..b@c.de",
+        "a@b_c.de",
+        "a@-b.de",
+        "a@b..de",
+        "a\u{200b}@b.de",
+        "a@b\u{ad}.de",
+        "a\u{37e}b@c.de",
+        "@b.de",
+    ];
+    let names = [
+        "A-da_1",
+        "\u{391}\u{3a3}",
+        "a\u{fe0f}b",
+        "a\u{e0061}",
+        "a\u{34f}b",
+        "a\u{fff9}",
+        "a\u{37e}",
+        "-a",
+        "a/b",
+        "a b",
+    ];
+    let called = [
+        "O\u{2019}Neil",
+        "\u{645}\u{200c}\u{645}",
+        "A\u{202e}da",
+        "A\u{2066}da",
+        "\u{200b}",
+        "A\u{85}",
+        "A\u{2028}da",
+        "\u{e0061}",
+    ];
+    let mut taken = Vec::new();
+    for (field, values) in [("email", &emails[..]), ("username", &names[..]), ("lastname", &called[..])] {
+        let pattern = pattern(&client, field).await;
+        for (number, value) in values.iter().enumerate() {
+            let body = with(user(&format!("{field}{number}")), field, *value);
+            let answer = client.post("/users", &body).send().await;
+            let status = if pattern.is_match(value) { 201 } else { 422 };
+            assert_eq!(answer.status, status, "{value:?}: {answer:?}");
+            taken.extend((status == 201).then_some(*value));
+        }
+    }
+    let expected = [
+        "b@e.org",
+        "o'neil+x@b",
+        "\u{e4}@\u{fc}.de",
+        "A-da_1",
+        "\u{391}\u{3a3}",
+        "O\u{2019}Neil",
+        "\u{645}\u{200c}\u{645}",
+    ];
+    assert_eq!(taken, expected);
+    // However it is written at the end of a word.
+    for same in ["\u{3b1}\u{3c3}", "\u{3b1}\u{3c2}"] {
+        client.post("/users", &with(user("x"), "username", same)).send().await.problem(409, "conflict");
+    }
+}
+
 #[tokio::test]
 async fn only_an_admin_makes_admins() {
     let server = Server::start().await;
