@@ -7,6 +7,7 @@ pub mod check;
 mod copying;
 pub mod feed;
 pub mod generate;
+mod plain;
 pub mod remote;
 pub mod report;
 pub mod restore;

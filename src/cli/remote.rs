@@ -1,5 +1,6 @@
 //! A running service, as the commands that talk to one see it: where it is, who asks, and what it says is wrong.
 
+use super::plain::plain;
 use anyhow::{Context, Result};
 use clap::Args;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
@@ -69,7 +70,9 @@ pub(super) async fn told(response: Response) -> String {
     let (status, body) = (response.status(), response.text().await.unwrap_or_default());
     let problem: Value = serde_json::from_str(&body).unwrap_or_default();
     let told = match (problem["title"].as_str(), problem["detail"].as_str()) {
-        (Some(title), Some(detail)) => format!("the service answers {status}: {title}: {detail}"),
+        (Some(title), Some(detail)) => {
+            format!("the service answers {status}: {}: {}", plain(title), plain(detail))
+        }
         _ => format!("the service answers {status}"),
     };
     match status {

@@ -3,6 +3,7 @@
 //! Without a token it signs one itself, where it can read the service's secret: so the first admin needs no other.
 
 use super::Files;
+use super::plain::plain;
 use super::remote::{Remote, told};
 use super::token::of_operator;
 use crate::settings::Settings;
@@ -171,7 +172,7 @@ impl Asked {
                 });
                 let made: Value =
                     self.sent(self.request(Method::POST, "/users").json(&body)).await?.json().await?;
-                println!("{username} is registered: {}", made["id"].as_str().unwrap_or_default());
+                println!("{username} is registered: {}", plain(made["id"].as_str().unwrap_or_default()));
             }
             Action::Disable { username, .. } => {
                 self.sent(self.request(Method::PUT, &self.disabled(username)?)).await?;
@@ -199,7 +200,7 @@ impl Asked {
             let page: Page =
                 self.sent(request).await?.json().await.context("the service sent no list of users")?;
             for user in &page.data {
-                writeln!(output, "{}", user.line(json)?).context("cannot write the list")?;
+                writeln!(output, "{}", plain(&user.line(json)?)).context("cannot write the list")?;
             }
             cursor = page.next;
             if cursor.is_none() {

@@ -235,16 +235,16 @@ async fn a_wrong_address_is_named() {
 
 /// What a service was asked: the key, who asks, and the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Asked {
+pub(crate) struct Asked {
     key: String,
     authorization: String,
     body: String,
 }
 
-type Journal = Arc<Mutex<Vec<Asked>>>;
+pub(crate) type Journal = Arc<Mutex<Vec<Asked>>>;
 
 /// Something that answers as it is told: a status and a body, after all that was asked before.
-fn answering(
+pub(crate) fn answering(
     answer: impl Fn(&[Asked], &Asked) -> (u16, String) + Send + Sync + 'static,
 ) -> (String, Journal) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -2,6 +2,7 @@
 
 use super::plan::Batch;
 use super::system::System;
+use crate::cli::plain::plain;
 use crate::cli::remote::{Remote, told};
 use anyhow::{Context, Error, Result, bail};
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -191,7 +192,7 @@ async fn taken(batch: &Batch, response: Response) -> reqwest::Result<Attempt> {
 fn of_lines(batch: &Batch, Answers { accepted, answers }: &Answers) -> Attempt {
     let of = |statuses: fn(&u16) -> bool| answers.iter().filter(move |one| statuses(&one.status));
     if let Some(LineAnswer { detail, .. }) = of(|status| *status >= 500).next() {
-        return Attempt::Again(detail.clone(), Duration::ZERO);
+        return Attempt::Again(plain(detail), Duration::ZERO);
     }
     let known = of(|status| *status == 200).count() as u64;
     let refused = of(|status| (400..500).contains(status));
@@ -207,7 +208,7 @@ fn of_lines(batch: &Batch, Answers { accepted, answers }: &Answers) -> Attempt {
 
 impl LineAnswer {
     fn told(&self, batch: &Batch) -> String {
-        format!("{}: {} {}", batch.name(self.line.saturating_sub(1)), self.status, self.detail)
+        format!("{}: {} {}", batch.name(self.line.saturating_sub(1)), self.status, plain(&self.detail))
     }
 }
 
