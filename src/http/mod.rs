@@ -137,7 +137,7 @@ pub fn routes(service: &Arc<Service>, table: &Arc<Table>, settings: &Settings) -
         alerts::Alerts::new(service, streams.clone()),
         pictures::Pictures(Arc::clone(service)),
         users::Users(Arc::clone(service)),
-        login::Login(Arc::clone(service)),
+        login::Login::new(service),
         views::Views(Arc::clone(service)),
         live::Live::new(service, streams.clone()),
         events::Events(Arc::clone(service), streams),

@@ -338,3 +338,50 @@ async fn a_repeat_under_a_key_is_answered_as_the_first_time_but_not_for_another_
     assert_eq!(register(&user("ada")).send().await.is(201).receipt(), first.receipt());
     login(&anybody, "ada", "another password").send().await.is(200);
 }
+
+#[tokio::test]
+async fn who_tries_passwords_and_whom_admins_register_is_told() {
+    let server = Server::new().with("AUTH__FAILED_LOGINS_MAX", "2").with("TELEMETRY__FORMAT", "json");
+    let mut server = server.ready().await;
+    let (operator, anybody) = (server.client(), server.client().with_token(None));
+    operator.post("/users", &user("ada")).send().await.is(201);
+    operator.post("/users", &with(user("grace"), "role", "admin")).send().await.is(201);
+    anybody.post("/users", &user("bob")).send().await.is(201);
+    let (ada, bob) = (logged_in(&anybody, "ada", PASSWORD).await, logged_in(&anybody, "bob", PASSWORD).await);
+    ada.put("/users/me/password", &change(PASSWORD, "an entirely new one")).send().await.is(204);
+    for status in [422, 422, 429] {
+        bob.put("/users/me/password", &change("not the password", PASSWORD)).send().await.is(status);
+    }
+    for password in ["not the password", PASSWORD] {
+        for (name, status) in [("nobody", 401), ("ada", 401), ("bob", 429)] {
+            login(&anybody, name, password).send().await.is(status);
+        }
+    }
+
+    server.line_times("\"limited\"", 3).await;
+    let said = server.said();
+    let lines = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let told: Vec<_> = lines
+        .filter(|line| line["target"] == "refold::audit" && line["fields"]["message"] != "login")
+        .map(|line| line["fields"].clone())
+        .map(|fields| {
+            json!([fields["message"], fields["user"], fields["act"], fields["subject"], fields["outcome"]])
+        })
+        .collect();
+    let password = |user, outcome| json!(["password", user, null, null, outcome]);
+    let expected = [
+        json!(["act", "operator:test", "register user", "ada", null]),
+        json!(["act", "operator:test", "register admin", "grace", null]),
+        password("ada", "ok"),
+        password("bob", "refused"),
+        password("bob", "refused"),
+        password("bob", "limited"),
+    ];
+    assert_eq!(told, expected, "{said}");
+
+    let metrics = anybody.get("/metrics").send().await.is(200).text;
+    for (outcome, count) in [("ok", 2), ("refused", 4), ("limited", 2)] {
+        let line = format!("refold_logins_total{{outcome=\"{outcome}\"}} {count}\n");
+        assert!(metrics.contains(&line), "{line}: {metrics}");
+    }
+}
