@@ -14,7 +14,9 @@ use anyhow::{Context, Result, ensure};
 use config::{Config, File, FileFormat, Map};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::ffi::OsString;
+use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -52,6 +54,9 @@ pub struct Settings {
     pub cors: cors::Cors,
     /// What the process tells about itself.
     pub telemetry: Telemetry,
+    /// The files with a secret that others may read.
+    #[serde(skip)]
+    pub told_secrets: Vec<PathBuf>,
 }
 
 /// How HTTP is served.
@@ -195,10 +200,15 @@ impl Settings {
         let names = layer::names(variables.as_ref());
         let slip = |name: &String| layer::slip(name, keys::KEYS.iter().map(|(key, _)| *key));
         let mut problems: Vec<String> = names.iter().filter_map(slip).collect();
-        let layers = files.iter().map(|path| layer::file(path));
-        for layer in layers.chain([layer::environment(variables)]) {
+        let mut told_secrets = Vec::new();
+        let layers = files.iter().map(|path| (Some(path), layer::file(path)));
+        for (path, layer) in layers.chain([(None, layer::environment(variables))]) {
             match layer {
-                Ok(found) => entries.extend(found),
+                Ok(found) => {
+                    let has_secret = found.iter().any(keys::holds_secret);
+                    told_secrets.extend(path.filter(|path| has_secret && others_may_read(path)).cloned());
+                    entries.extend(found);
+                }
                 Err(error) => problems.push(format!("{error:#}")),
             }
         }
@@ -206,7 +216,7 @@ impl Settings {
         problems.sort();
         problems.dedup();
         ensure!(problems.is_empty(), "these settings cannot be used:\n  {}", problems.join("\n  "));
-        Self::merged(entries)
+        Ok(Self { told_secrets, ..Self::merged(entries)? })
     }
 
     fn merged(entries: Vec<layer::Entry>) -> Result<Self> {
@@ -225,6 +235,12 @@ impl Settings {
             .try_deserialize()
             .context("cannot read the settings")
     }
+}
+
+/// Whether others than its owner may read a file. Of one that is not looked at, nobody knows.
+fn others_may_read(path: &Path) -> bool {
+    const OTHERS_READ: u32 = 0o044;
+    fs::metadata(path).is_ok_and(|about| about.permissions().mode() & OTHERS_READ != 0)
 }
 
 /// The settings files in the order in which they are read: those `given`, else the one that [`CONFIG_VARIABLE`] names,

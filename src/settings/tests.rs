@@ -7,6 +7,9 @@ use super::*;
 use std::fs;
 use tempfile::TempDir;
 
+/// One that will do: hexadecimal digits.
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
 /// Settings from files with these texts, the later over the earlier, and from these variables.
 fn load(texts: &[&str], variables: &[(&str, &str)]) -> Result<Settings> {
     let directory = TempDir::new().unwrap();
@@ -232,8 +235,47 @@ fn a_secret_that_is_not_allowed_is_not_told() {
         );
         assert!(!answer.contains("hunter2") && !answer.contains("4712345"), "{answer}");
     }
-    let settings = load(&[&format!("auth.secret = '{}'", "x".repeat(32))], &[]).unwrap();
-    assert!(!format!("{settings:?}").contains("xx"), "{settings:?}");
+    let settings = load(&[&format!("auth.secret = '{SECRET}'")], &[]).unwrap();
+    assert!(!format!("{settings:?}").contains("0123"), "{settings:?}");
+}
+
+#[test]
+fn a_secret_is_no_filling() {
+    let weak = [
+        "x".repeat(64),
+        " ".repeat(64),
+        "ab".repeat(32),
+        format!("{}{}", "x".repeat(31), "012345"),
+        format!("0123456789{}", " ".repeat(40)),
+    ];
+    for text in weak {
+        for key in ["auth.secret", "auth.previous_secret"] {
+            let told = refused(&[&format!("{key} = '{text}'")], &[]);
+            assert!(told.contains("8 different ones among them") && !told.contains(&text), "{told}");
+        }
+    }
+    // Hexadecimal digits, Base64, words.
+    for text in [SECRET, "dGhlIHNlY3JldCB0aGF0IGlzIHVzZWQ=", "correct horse battery staple 1846"] {
+        assert!(load(&[&format!("auth.secret = '{text}'")], &[]).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn a_file_with_a_secret_that_others_may_read_is_noted() {
+    let directory = TempDir::new().unwrap();
+    let file = |name: &str, text: &str, mode: u32| {
+        let path = directory.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path
+    };
+    let secret = format!("auth.secret = '{SECRET}'");
+    let (group, others) =
+        (file("group", &secret, 0o640), file("others", &secret.replace("secret", "previous_secret"), 0o604));
+    let files =
+        [group.clone(), file("own", &secret, 0o600), others.clone(), file("none", "auth.secret = ''", 0o644)];
+    let settings = Settings::layered(&files, Some(Map::new())).unwrap();
+    assert_eq!(settings.told_secrets, [group, others]);
 }
 
 #[test]
