@@ -7,6 +7,7 @@ pub mod auth;
 pub mod cors;
 mod keys;
 mod layer;
+mod routes;
 pub mod secret;
 pub mod vehicles;
 
@@ -198,7 +199,8 @@ impl Settings {
     fn layered(files: &[PathBuf], variables: Option<Map<String, String>>) -> Result<Self> {
         let mut entries = Vec::new();
         let names = layer::names(variables.as_ref());
-        let slip = |name: &String| layer::slip(name, keys::KEYS.iter().map(|(key, _)| *key));
+        let slip =
+            |name: &String| layer::slip(name, keys::KEYS.iter().map(|(key, _)| *key).chain([keys::ACCESS]));
         let mut problems: Vec<String> = names.iter().filter_map(slip).collect();
         let mut told_secrets = Vec::new();
         let layers = files.iter().map(|path| (Some(path), layer::file(path)));

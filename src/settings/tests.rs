@@ -65,6 +65,40 @@ fn each_file_changes_those_routes_that_it_names() {
 }
 
 #[test]
+fn one_variable_has_the_routes() {
+    let file = "[access]\n'GET /stats' = 'admin'\n'GET /events' = 'user'";
+    let variable =
+        " GET /stats=open,POST /users = admin ,GET /views/{name}=user,, GET /views/food_counts=open";
+    let access = load(&[file], &[("REFOLD__ACCESS", variable)]).unwrap().access;
+    let needs = ["GET /stats", "GET /events", "POST /users", "GET /views/{name}", "GET /views/food_counts"];
+    assert_eq!(
+        needs.map(|route| access[route]),
+        [Need::Open, Need::User, Need::Admin, Need::User, Need::Open]
+    );
+    let usual = load(&[], &[("REFOLD__ACCESS", "")]).unwrap().access;
+    assert_eq!((usual.len() + 1, usual["GET /stats"]), (access.len(), Need::User));
+
+    for (name, text, told) in [
+        (
+            "REFOLD__ACCESS",
+            "GET /stats",
+            "$REFOLD__ACCESS: \"GET /stats\" is not allowed: it must be such as \"GET /stats=open",
+        ),
+        (
+            "REFOLD__ACCESS",
+            "GET /stats=root",
+            "$REFOLD__ACCESS: [access] \"GET /stats\" = \"root\" is not allowed",
+        ),
+        ("REFOLD__ACCESS", "GET /stats=open,GET /stats=user", "\"GET /stats\" is given twice"),
+        ("REFOLD__ACCESS__GET_STATS", "open", "write all routes into $REFOLD__ACCESS"),
+        ("REFOLD_ACCESS", "GET /stats=open", "$REFOLD_ACCESS is not read: write REFOLD__ACCESS"),
+    ] {
+        let answer = refused(&[], &[(name, text)]);
+        assert!(answer.contains(told), "{name}={text}: {answer}");
+    }
+}
+
+#[test]
 fn the_environment_sets_every_kind_of_value() {
     let variables = [
         ("REFOLD__HTTP__LISTEN", "[::1]:0"),

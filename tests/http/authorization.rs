@@ -343,6 +343,14 @@ async fn an_operator_has_a_table_of_their_own() {
     for said in [server.refused().await, server.run(&["check"]).await.1] {
         assert!(said.contains(r#"unknown route "GET /stat": did you mean "GET /stats"?"#), "{said}");
     }
+    // The same from the environment.
+    fs::write(&own, "[access]\n'GET /stats' = 'admin'").unwrap();
+    server.set("ACCESS", "GET /stat=open");
+    assert!(server.refused().await.contains(r#"did you mean "GET /stats"?"#));
+    server.set("ACCESS", "GET /stats=open, GET /metrics=user");
+    server.up().await;
+    stranger.get("/stats").send().await.is(200);
+    stranger.get("/metrics").send().await.problem(401, "unauthorized");
 }
 
 #[tokio::test]
