@@ -102,6 +102,7 @@ fn bad_tokens() -> Vec<(&'static str, String)> {
         ("none, signed", none),
         ("other key", changed(admin, "another secret, which is long enough too", |_, _| {})),
         ("no key", changed(admin, SECRET, |header, _| drop(header.as_object_mut().unwrap().remove("kid")))),
+        ("critical", changed(admin, SECRET, |header, _| header["crit"] = json!(["exp"]))),
         ("unknown user", tokens::of("00000000-0000-7000-8000-000000000000", "nobody", Role::Admin)),
     ]
 }
