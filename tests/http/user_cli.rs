@@ -3,6 +3,7 @@
 use crate::feed::answering;
 use crate::server::{Server, in_time};
 use crate::users::{PASSWORD, logged_in, login};
+use reqwest::Method;
 use serde_json::{Value, json};
 use std::process::Stdio;
 use tokio::io::AsyncWriteExt;
@@ -61,6 +62,12 @@ async fn an_admin_is_made_where_there_was_none_and_manages_users() {
     login(&anybody, "bob", PASSWORD).send().await.is(200);
     let (code, said) = run(&server, &["list"], "").await;
     assert!(code == Some(0) && said.starts_with("bob  Ada Lovelace  user  "), "{said}");
+
+    // The last admin may go: an operator needs none.
+    grace.call(Method::PUT, "/users/grace/disabled").send().await.is(204);
+    login(&anybody, "grace", PASSWORD).send().await.problem(401, "credentials");
+    assert_eq!(run(&server, &["enable", "grace"], "").await.0, Some(0));
+    logged_in(&anybody, "grace", PASSWORD).await;
 }
 
 #[tokio::test]
