@@ -8,6 +8,7 @@ pub mod cors;
 mod keys;
 mod layer;
 mod options;
+mod routes;
 pub mod secret;
 pub mod vehicles;
 
@@ -17,7 +18,9 @@ use refold_adapters::options::Options;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -58,6 +61,9 @@ pub struct Settings {
     /// What is set for each broker alone.
     #[serde(skip)]
     pub brokers: BTreeMap<String, Options>,
+    /// The files with a secret that others may read.
+    #[serde(skip)]
+    pub told_secrets: Vec<PathBuf>,
 }
 
 /// How HTTP is served.
@@ -186,12 +192,18 @@ impl Settings {
     fn layered(files: &[PathBuf], variables: Option<Map<String, String>>) -> Result<Self> {
         let mut entries = Vec::new();
         let names = layer::names(variables.as_ref());
-        let slip = |name: &String| layer::slip(name, keys::KEYS.iter().map(|(key, _)| *key));
+        let slip =
+            |name: &String| layer::slip(name, keys::KEYS.iter().map(|(key, _)| *key).chain([keys::ACCESS]));
         let mut problems: Vec<String> = names.iter().filter_map(slip).collect();
-        let layers = files.iter().map(|path| layer::file(path));
-        for layer in layers.chain([layer::environment(variables)]) {
+        let mut told_secrets = Vec::new();
+        let layers = files.iter().map(|path| (Some(path), layer::file(path)));
+        for (path, layer) in layers.chain([(None, layer::environment(variables))]) {
             match layer {
-                Ok(found) => entries.extend(found),
+                Ok(found) => {
+                    let has_secret = found.iter().any(keys::holds_secret);
+                    told_secrets.extend(path.filter(|path| has_secret && others_may_read(path)).cloned());
+                    entries.extend(found);
+                }
                 Err(error) => problems.push(format!("{error:#}")),
             }
         }
@@ -199,7 +211,7 @@ impl Settings {
         problems.sort();
         problems.dedup();
         ensure!(problems.is_empty(), "these settings cannot be used:\n  {}", problems.join("\n  "));
-        Self::merged(entries)
+        Ok(Self { told_secrets, ..Self::merged(entries)? })
     }
 
     fn merged(mut entries: Vec<layer::Entry>) -> Result<Self> {
@@ -216,6 +228,12 @@ impl Settings {
         let settings = merged.set_override(keys::ACCESS, routes)?.build()?.try_deserialize();
         Ok(Self { brokers, ..settings.context("cannot read the settings")? })
     }
+}
+
+/// Whether others than its owner may read a file. Of one that is not looked at, nobody knows.
+fn others_may_read(path: &Path) -> bool {
+    const OTHERS_READ: u32 = 0o044;
+    fs::metadata(path).is_ok_and(|about| about.permissions().mode() & OTHERS_READ != 0)
 }
 
 /// The settings files in the order in which they are read: those `given`, else the one that [`CONFIG_VARIABLE`] names,

@@ -137,6 +137,11 @@ pub const HTTP_STREAMS: &str = "refold_http_streams";
 /// Streams that were ended because their client took nothing, or too little, in time.
 pub const HTTP_STREAMS_DROPPED: &str = "refold_http_streams_dropped_total";
 
+// Users.
+
+/// Logins that ended, by `outcome`: `ok`, `refused` or `limited`.
+pub const LOGINS: &str = "refold_logins_total";
+
 /// Every metric, as the recorder is told of it at start.
 pub const ALL: &[Metric] = &[
     Metric {
@@ -267,6 +272,12 @@ pub const ALL: &[Metric] = &[
         kind: Kind::Counter,
         unit: Unit::Count,
         help: "streams that were ended because their client was too slow",
+    },
+    Metric {
+        name: LOGINS,
+        kind: Kind::Counter,
+        unit: Unit::Count,
+        help: "logins that ended, by outcome: ok, refused or limited",
     },
 ];
 

@@ -3,30 +3,24 @@
 //! All of them live in one partition, see [`crate::stream`], so that the guards of one command hold a user name and an e-mail
 //! address. Names that look alike are one: see [`normalised`].
 
+mod names;
 mod password;
 
+pub use names::{NAME, NAME_CHARS, USERNAME, USERNAME_CHARS, normalised};
 pub use password::Password;
 
 use crate::commit::Guard;
 use crate::decision::{Decision, NewEvent, Rejection};
 use crate::schema::{Aggregate, EventType, Field, Kind};
 use crate::stream;
-use crate::validation::{FieldError, Form, email, is_visible, text};
+use crate::validation::{FieldError, Form, email};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;
-use std::ops::RangeInclusive;
 use unicode_normalization::UnicodeNormalization;
 
 /// The system's name in streams; a user's key is the normalised user name.
 pub const SYSTEM: &str = stream::USER;
-/// How many characters a name may have, the first and the last one.
-pub const NAME_CHARS: RangeInclusive<usize> = 1..=200;
-/// How many characters a user name may have.
-pub const USERNAME_CHARS: RangeInclusive<usize> = 1..=64;
-/// The punctuation of ASCII that a user name may have after its first character.
-const PUNCTUATION: &str = "._-@+";
-
 const AGGREGATE: Option<Aggregate> = Some(Aggregate { system: SYSTEM, apply: apply_json });
 
 /// Somebody registered; the key of this and of all that follows is the normalised user name.
@@ -175,11 +169,6 @@ pub struct Versions {
     pub email: u64,
 }
 
-/// A user name or an e-mail address in the form in which it is unique: composed (NFC) and in lower case.
-pub fn normalised(text: &str) -> String {
-    text.nfc().collect::<String>().to_lowercase().nfc().collect()
-}
-
 /// The stream of the user of this normalised name.
 pub fn stream(name: &str) -> String {
     stream::name(SYSTEM, name)
@@ -285,9 +274,9 @@ impl Registration {
     pub fn parse(body: &Value) -> Result<Self, Vec<FieldError>> {
         let mut form = Form::new(body);
         let registration = Self {
-            username: form.with("username", username),
-            name: form.text("name", &NAME_CHARS, &[]),
-            lastname: form.text("lastname", &NAME_CHARS, &[]),
+            username: form.with("username", names::username),
+            name: form.with("name", names::name),
+            lastname: form.with("lastname", names::name),
             email: form.with("email", address),
             password: form.with("password", Password::parse),
             role: form.optional("role", role).unwrap_or(Role::User),
@@ -315,19 +304,9 @@ impl PasswordChange {
     }
 }
 
-fn username(value: &Value) -> Result<String, String> {
-    let name = text(value, &USERNAME_CHARS, &[])?;
-    let is_word = |c: char| is_visible(c) && !c.is_ascii_punctuation();
-    let fits = name.starts_with(is_word) && name.chars().all(|c| is_word(c) || PUNCTUATION.contains(c));
-    fits.then_some(name).ok_or_else(|| {
-        "must have letters and digits, and after the first one also . _ - @ +, but no blanks".into()
-    })
-}
-
-/// An e-mail address, composed (NFC): what is decomposed is no address to those who check.
+/// An e-mail address, composed (NFC), as those who write to it have it.
 fn address(value: &Value) -> Result<String, String> {
-    let composed = value.as_str().map(|text| Value::from(text.nfc().collect::<String>()));
-    email(composed.as_ref().unwrap_or(value))
+    Ok(email(value)?.nfc().collect())
 }
 
 fn role(value: &Value) -> Result<Role, String> {

@@ -4,6 +4,7 @@
 //! forgot it must be told, and not find tokens refused by the next process.
 
 use crate::settings::Settings;
+use crate::settings::auth::is_secret;
 use crate::settings::secret::Secret;
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
@@ -31,6 +32,15 @@ pub enum Place {
     File(PathBuf),
 }
 
+/// What to do about a settings file with a secret that others may read.
+pub const PRIVATE: &str =
+    "run `chmod 600` on it, or give the secret as $REFOLD__AUTH__SECRET, and change it: see docs/security.md";
+
+/// What is wrong with such a file.
+pub fn told(path: &Path) -> String {
+    format!("{} has a secret, and others than its owner may read it", path.display())
+}
+
 /// Where the secret of a service with these settings is.
 ///
 /// # Errors
@@ -54,11 +64,12 @@ pub fn place(settings: &Settings) -> Result<Place> {
 /// Where there is none yet, or it cannot be used.
 pub fn find(settings: &Settings) -> Result<Secret> {
     let Place::File(path) = place(settings)? else {
-        return Ok(settings.auth.secret.clone());
+        return new(settings.auth.secret.clone(), settings);
     };
-    read(&path)?.with_context(|| {
+    let found = read(&path)?.with_context(|| {
         format!("there is no {} yet: start the service once, or set auth.secret", path.display())
-    })
+    })?;
+    new(found, settings)
 }
 
 /// The secret that is there; where there is none yet it is made.
@@ -67,15 +78,25 @@ pub fn find(settings: &Settings) -> Result<Secret> {
 /// Where there can be none, or it cannot be used or written.
 pub fn open(settings: &Settings) -> Result<Secret> {
     let Place::File(path) = place(settings)? else {
-        return Ok(settings.auth.secret.clone());
+        return new(settings.auth.secret.clone(), settings);
     };
     if let Some(secret) = read(&path)? {
-        return Ok(secret);
+        return new(secret, settings);
     }
     let secret = BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; RANDOM_BYTES]>());
     write(&path, &secret).with_context(|| format!("cannot write {}", path.display()))?;
     tracing::info!("made the secret of tokens: {}", path.display());
     Ok(secret.into())
+}
+
+/// Holds it to being another than the previous one: else somebody believes that it was changed.
+fn new(secret: Secret, settings: &Settings) -> Result<Secret> {
+    ensure!(
+        secret != settings.auth.previous_secret,
+        "auth.previous_secret is the secret that tokens are signed with: to change that, put a new one into auth.secret; if it \
+         was changed, take auth.previous_secret away"
+    );
+    Ok(secret)
 }
 
 fn read(path: &Path) -> Result<Option<Secret>> {
@@ -87,8 +108,10 @@ fn read(path: &Path) -> Result<Option<Secret>> {
     let mode = fs::metadata(path).with_context(|| format!("cannot look at {shown}"))?.permissions().mode();
     ensure!(mode & OTHERS == 0, "others may read {shown}, who can make tokens then: run `chmod 600 {shown}`");
     let secret = text.trim();
-    if secret.len() < RANDOM_BYTES {
-        bail!("{shown} has less than {RANDOM_BYTES} bytes: remove it, and the next start makes another");
+    if !is_secret(secret) {
+        bail!(
+            "{shown} has less than {RANDOM_BYTES} bytes, or too few different ones: remove it, and the next start makes another"
+        );
     }
     Ok(Some(secret.to_owned().into()))
 }
@@ -140,7 +163,7 @@ mod tests {
             let refused = open(&settings).unwrap_err().to_string();
             assert!(refused.contains(listen) && refused.contains("$REFOLD__AUTH__SECRET"), "{refused}");
             assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
-            settings.auth.secret = "x".repeat(32).into();
+            settings.auth.secret = "0123456789abcdef".repeat(2).into();
             assert_eq!(open(&settings).unwrap(), settings.auth.secret);
         }
     }
@@ -155,7 +178,24 @@ mod tests {
             assert!(open(&settings).unwrap_err().to_string().contains("chmod 600"));
         }
         fs::set_permissions(&file, fs::Permissions::from_mode(MODE)).unwrap();
-        fs::write(&file, "short").unwrap();
-        assert!(open(&settings).unwrap_err().to_string().contains("less than 32 bytes"));
+        for weak in ["short", &"x".repeat(64), &" ".repeat(64), &"ab".repeat(32)] {
+            fs::write(&file, weak).unwrap();
+            assert!(open(&settings).unwrap_err().to_string().contains("less than 32 bytes"));
+        }
+    }
+
+    #[test]
+    fn the_previous_one_is_another() {
+        let (_directory, mut settings) = settings("127.0.0.1:0");
+        settings.auth.previous_secret = open(&settings).unwrap();
+        for refused in [open(&settings), find(&settings)] {
+            assert!(refused.unwrap_err().to_string().contains("take auth.previous_secret away"));
+        }
+        settings.auth.secret = "0123456789abcdef".repeat(2).into();
+        assert!(open(&settings).is_ok() && find(&settings).is_ok());
+        settings.auth.previous_secret = settings.auth.secret.clone();
+        for refused in [open(&settings), find(&settings)] {
+            assert!(refused.unwrap_err().to_string().contains("put a new one into auth.secret"));
+        }
     }
 }

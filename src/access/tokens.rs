@@ -79,6 +79,9 @@ pub enum Refusal {
     /// The signature is not HS256.
     #[error("it is signed in a way that is not taken")]
     Algorithm,
+    /// Whoever wrote it wants something of its readers (RFC 7515, 4.1.11).
+    #[error("it asks for extensions, of which none are known here (crit)")]
+    Critical,
     /// Another secret has signed it, or it was changed.
     #[error("its signature is not that of this service")]
     Signature,
@@ -149,6 +152,9 @@ impl Tokens {
             return Err(Refusal::Malformed);
         }
         let header = jsonwebtoken::decode_header(token)?;
+        if header.crit.is_some() {
+            return Err(Refusal::Critical);
+        }
         let mut keys = [Some(&self.signs), self.previous.as_ref()].into_iter().flatten();
         let key = keys.find(|key| header.kid.as_ref() == Some(&key.id)).ok_or(Refusal::Signature)?;
         Ok(jsonwebtoken::decode(token, &key.decoding, &self.claimed)?.claims)

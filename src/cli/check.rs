@@ -22,7 +22,7 @@ use refold_projections::store::{Limit, Range, Space, SqliteStore, Store, Wanted}
 use std::fs::OpenOptions;
 use std::num::NonZeroU32;
 use std::ops::Bound;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use uuid::Uuid;
 
@@ -54,6 +54,8 @@ pub fn run(settings: Result<Settings>, json: bool) -> Result<ExitCode> {
 
 async fn checked(settings: &Settings) -> Report {
     let mut checks = vec![usable(settings), secret(settings)];
+    let told = |path: &PathBuf| Check::risk("secret", secrets::told(path), secrets::PRIVATE);
+    checks.extend(settings.told_secrets.iter().map(told));
     let too_few = process::too_few_descriptors(settings.http.connections_max);
     checks.extend(too_few.map(|found| Check::risk("descriptors", found, process::MORE_DESCRIPTORS)));
     checks.extend(definitions(settings));
@@ -107,7 +109,7 @@ fn secret(settings: &Settings) -> Check {
     let previous =
         if settings.auth.previous_secret.is_empty() { "" } else { "; the previous one is taken, too" };
     let found = secrets::place(settings).and_then(|place| match place {
-        Place::Settings => Ok("that of tokens is in the settings".to_owned()),
+        Place::Settings => secrets::find(settings).map(|_| "that of tokens is in the settings".to_owned()),
         Place::File(path) if path.exists() => {
             secrets::find(settings).map(|_| format!("that of tokens is in {}", path.display()))
         }

@@ -7,11 +7,13 @@ mod player;
 mod progress;
 mod samples;
 mod sender;
+mod signer;
 pub mod system;
 mod tally;
 
-use super::USAGE;
 use super::remote::Remote;
+use super::{Files, USAGE};
+use crate::settings::Settings;
 use anyhow::{Context, Result};
 use clap::Args;
 use file::File;
@@ -21,6 +23,7 @@ use plan::{Plan, Source};
 use player::Player;
 use samples::Samples;
 use sender::Sender;
+use signer::Signer;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -93,13 +96,16 @@ pub struct Options {
     /// Print the summary as one JSON object
     #[arg(long)]
     pub json: bool,
+    /// More settings files.
+    #[command(flatten)]
+    pub files: Files,
 }
 
 /// Sends what was asked for, and prints what became of it.
 ///
 /// # Errors
 /// When the file is bad, or the service cannot be reached at first.
-pub fn run(options: &Options) -> Result<ExitCode> {
+pub fn run(settings: impl FnOnce() -> Result<Settings>, options: &Options) -> Result<ExitCode> {
     let source = match (&options.file, &options.systems[..]) {
         (None, _) => Source::Samples(Samples::new(options.seed)),
         (Some(path), [system]) => Source::File(open(path, *system)?),
@@ -113,7 +119,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         }
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let summary = runtime.block_on(play(options, source))?;
+    let is_given = options.remote.token.as_ref().is_some_and(|token| !token.is_empty());
+    let signer = if is_given { Signer::idle() } else { Signer::new(settings()) };
+    let summary = runtime.block_on(play(options, source, signer))?;
     let text = if options.json { serde_json::to_string(&summary)? + "\n" } else { summary.text() };
     io::stdout().write_all(text.as_bytes()).context("cannot print the summary")?;
     if let Some(why) = &summary.ended {
@@ -126,13 +134,15 @@ fn open(path: &Path, system: System) -> Result<File> {
     File::open(path, system).with_context(|| format!("cannot send {}", path.display()))
 }
 
-async fn play(options: &Options, source: Source) -> Result<tally::Summary> {
+async fn play(options: &Options, source: Source, signer: Signer) -> Result<tally::Summary> {
     let is_file = matches!(source, Source::File(_));
     let systems = if options.systems.is_empty() { System::ALL.to_vec() } else { options.systems.clone() };
     let usual = if options.lines > 1 { CONNECTIONS_WITH_LINES } else { CONNECTIONS };
     let connections = usize::from(options.connections.unwrap_or(usual));
     let rate = options.rate.unwrap_or(if is_file { Rate::Max } else { Rate::PerSecond(SAMPLES_RATE) });
-    let sender = Sender::connect(&options.remote, connections).await?;
+    let mut remote = options.remote.clone();
+    remote.url = remote.url.or_else(|| signer.place());
+    let sender = Sender::connect(&remote, connections, signer).await?;
     let plan = Plan::new(source, systems, usize::from(options.lines), options.count);
     Player::new(plan, Pace::start(rate, options.time), &sender, connections).run().await
 }

@@ -7,6 +7,7 @@ pub mod check;
 mod copying;
 pub mod feed;
 pub mod generate;
+mod plain;
 pub mod remote;
 pub mod report;
 pub mod restore;
@@ -123,6 +124,10 @@ pub enum Command {
     /// connection broke, the service was busy or restarted) is repeated under its key for up to 60 s and counts once. So
     /// what is said to be accepted is what the views must have more than before. Ctrl-C ends it with the summary.
     ///
+    /// Where the service wants a token and none is given (--token, $REFOLD_TOKEN), it signs its own, of a user, as `refold
+    /// token` does, and another whenever one ends. One that was given ends with its time, and so does the feed: the summary
+    /// says where.
+    ///
     /// Exit codes: 0 all that was to be sent is recorded, 1 something is not, or it ended before its end, 2 typed wrongly.
     #[command(after_help = feed::EXAMPLES)]
     Feed(Box<feed::Options>),
@@ -217,7 +222,10 @@ impl Cli {
             Command::Check { files, json } => check::run(settings(files), json),
             Command::Tail(options) => tail::run(&options),
             Command::Token(options) => token::run(settings(options.files.clone())?, &options),
-            Command::Feed(options) => feed::run(&options),
+            Command::Feed(options) => {
+                let more = options.files.clone();
+                feed::run(|| settings(more), &options)
+            }
             Command::User(action) => {
                 let more = action.with().files.clone();
                 user::run(|| settings(more), &action)

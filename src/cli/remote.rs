@@ -1,10 +1,12 @@
 //! A running service, as the commands that talk to one see it: where it is, who asks, and what it says is wrong.
 
-use anyhow::{Context, Result};
+use super::plain::plain;
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Client, ClientBuilder, Response, StatusCode, Url};
 use serde_json::Value;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 /// How long to wait for a connection.
@@ -15,8 +17,7 @@ const USUAL: &str = "http://127.0.0.1:8080";
 /// The variable with the token, where none is typed.
 const TOKEN_VARIABLE: &str = "REFOLD_TOKEN";
 /// What to do where the service does not take the token, or wants one.
-const TOKEN_REMEDY: &str =
-    "give one as $REFOLD_TOKEN: `refold token` prints one where it can read the service's secret";
+const TOKEN_REMEDY: &str = "give one as $REFOLD_TOKEN: `refold token` prints one where it can read the service's secret, good for --minutes";
 
 /// Where a service is, and who asks it.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -64,12 +65,28 @@ impl Remote {
     }
 }
 
+/// Where the service of these settings is reached from its own machine.
+///
+/// # Errors
+/// Where they do not say.
+pub(super) fn own(listen: SocketAddr) -> Result<Url> {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    ensure!(listen.port() != 0, "the service took any free port (http.listen): say where it is with --url");
+    Ok(format!("http://{}", SocketAddr::new(ip, listen.port())).parse()?)
+}
+
 /// What a service says is wrong.
 pub(super) async fn told(response: Response) -> String {
     let (status, body) = (response.status(), response.text().await.unwrap_or_default());
     let problem: Value = serde_json::from_str(&body).unwrap_or_default();
     let told = match (problem["title"].as_str(), problem["detail"].as_str()) {
-        (Some(title), Some(detail)) => format!("the service answers {status}: {title}: {detail}"),
+        (Some(title), Some(detail)) => {
+            format!("the service answers {status}: {}: {}", plain(title), plain(detail))
+        }
         _ => format!("the service answers {status}"),
     };
     match status {
@@ -100,5 +117,19 @@ mod tests {
             |token: &str| Remote { url: Some("http://h".parse().unwrap()), token: Some(token.into()) };
         assert!(remote("abc.def").client().is_ok());
         assert!(remote("a\nb").client().unwrap_err().to_string().contains("--token"));
+    }
+
+    #[test]
+    fn the_own_service_is_where_the_settings_say() {
+        let reached = |listen: &str| own(listen.parse().unwrap()).map(|url| url.to_string()).ok();
+        for (listen, url) in [
+            ("127.0.0.1:9000", "http://127.0.0.1:9000/"),
+            ("0.0.0.0:9000", "http://127.0.0.1:9000/"),
+            ("[::]:9000", "http://[::1]:9000/"),
+            ("192.0.2.7:9000", "http://192.0.2.7:9000/"),
+        ] {
+            assert_eq!(reached(listen).as_deref(), Some(url));
+        }
+        assert_eq!(reached("127.0.0.1:0"), None);
     }
 }

@@ -1,5 +1,6 @@
 //! `refold serve`: serves until it is stopped.
 
+use crate::access::secrets;
 use crate::app::App;
 use crate::settings::{LogFormat, Settings};
 use crate::{process, telemetry};
@@ -18,6 +19,9 @@ pub fn run(settings: Settings) -> Result<ExitCode> {
     process::take_descriptors();
     if let Some(found) = process::too_few_descriptors(settings.http.connections_max) {
         tracing::warn!(remedy = process::MORE_DESCRIPTORS, "{found}");
+    }
+    for path in &settings.told_secrets {
+        tracing::warn!(remedy = secrets::PRIVATE, "{}", secrets::told(path));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let format = settings.telemetry.format;

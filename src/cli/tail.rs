@@ -2,6 +2,7 @@
 
 mod messages;
 
+use super::plain::plain;
 use super::remote::{Remote, told};
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -10,6 +11,7 @@ use messages::{Message, Messages};
 use reqwest::header::ACCEPT;
 use reqwest::{Client, Response, StatusCode, Url};
 use serde_json::Value;
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -127,8 +129,10 @@ impl<'o> Following<'o> {
                 self.last = id.or_else(|| self.last.take());
                 match (event.as_deref(), data) {
                     (_, None) => {}
-                    (None, Some(data)) => text.push_str(&self.line(&data)?),
-                    (Some(event), Some(data)) => anstream::eprintln!("refold: {event}: {data}"),
+                    (None, Some(data)) => writeln!(text, "{}", plain(&self.line(data)?))?,
+                    (Some(event), Some(data)) => {
+                        anstream::eprintln!("refold: {}: {}", plain(event), plain(&data));
+                    }
                 }
             }
             if !written(&text)? {
@@ -138,15 +142,15 @@ impl<'o> Following<'o> {
         Ok(End::Broken("the service ended the stream".into()))
     }
 
-    fn line(&self, data: &str) -> Result<String> {
+    fn line(&self, data: String) -> Result<String> {
         if self.options.json {
-            return Ok(format!("{data}\n"));
+            return Ok(data);
         }
-        let event: Value = serde_json::from_str(data).context("the service sent what is no event")?;
+        let event: Value = serde_json::from_str(&data).context("the service sent what is no event")?;
         let text = |field: &str| event[field].as_str().unwrap_or_default();
         let line = [text("time"), text("type"), text("subject"), &event["data"].to_string()];
         let line: Vec<&str> = line.into_iter().filter(|part| !part.is_empty()).collect();
-        Ok(format!("{}\n", line.join("  ")))
+        Ok(line.join("  "))
     }
 }
 

@@ -3,17 +3,17 @@
 //! Without a token it signs one itself, where it can read the service's secret: so the first admin needs no other.
 
 use super::Files;
-use super::remote::{Remote, told};
+use super::plain::plain;
+use super::remote::{Remote, own, told};
 use super::token::of_operator;
 use crate::settings::Settings;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
 use refold_domain::users::Role;
-use reqwest::{Client, Method, RequestBuilder, Response, Url};
+use reqwest::{Client, Method, RequestBuilder, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -142,17 +142,6 @@ pub fn run(settings: impl FnOnce() -> Result<Settings>, action: &Action) -> Resu
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where the service of these settings is reached from its own machine.
-fn own(listen: SocketAddr) -> Result<Url> {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    ensure!(listen.port() != 0, "the service took any free port (http.listen): say where it is with --url");
-    Ok(format!("http://{}", SocketAddr::new(ip, listen.port())).parse()?)
-}
-
 /// A service that is asked for something.
 struct Asked {
     remote: Remote,
@@ -171,7 +160,7 @@ impl Asked {
                 });
                 let made: Value =
                     self.sent(self.request(Method::POST, "/users").json(&body)).await?.json().await?;
-                println!("{username} is registered: {}", made["id"].as_str().unwrap_or_default());
+                println!("{username} is registered: {}", plain(made["id"].as_str().unwrap_or_default()));
             }
             Action::Disable { username, .. } => {
                 self.sent(self.request(Method::PUT, &self.disabled(username)?)).await?;
@@ -199,7 +188,7 @@ impl Asked {
             let page: Page =
                 self.sent(request).await?.json().await.context("the service sent no list of users")?;
             for user in &page.data {
-                writeln!(output, "{}", user.line(json)?).context("cannot write the list")?;
+                writeln!(output, "{}", plain(&user.line(json)?)).context("cannot write the list")?;
             }
             cursor = page.next;
             if cursor.is_none() {
@@ -275,19 +264,5 @@ mod tests {
         }
         assert_eq!(read(" a b \n").as_deref(), Some(" a b "));
         assert_eq!((read(""), read("\n")), (None, None));
-    }
-
-    #[test]
-    fn the_own_service_is_where_the_settings_say() {
-        let reached = |listen: &str| own(listen.parse().unwrap()).map(|url| url.to_string()).ok();
-        for (listen, url) in [
-            ("127.0.0.1:9000", "http://127.0.0.1:9000/"),
-            ("0.0.0.0:9000", "http://127.0.0.1:9000/"),
-            ("[::]:9000", "http://[::1]:9000/"),
-            ("192.0.2.7:9000", "http://192.0.2.7:9000/"),
-        ] {
-            assert_eq!(reached(listen).as_deref(), Some(url));
-        }
-        assert_eq!(reached("127.0.0.1:0"), None);
     }
 }

@@ -4,7 +4,7 @@
 //! query and under how many changes there were before it was asked for; it is given again as long as there were no more. So
 //! whoever gets one sees what they would have read at that moment. Those who bring a receipt have just written, and read.
 
-use super::headers::RECEIPT;
+use super::headers::{PREFER, RECEIPT};
 use bytes::Bytes;
 use metrics::{Counter, counter};
 use poem::http::{HeaderMap, Method, StatusCode};
@@ -121,7 +121,8 @@ impl<E: Endpoint> Endpoint for Answered<E> {
 fn kept_query(request: &Request) -> Option<&str> {
     let path = request.uri().path();
     let is_kept = KEPT.iter().any(|kept| path == *kept || kept.ends_with('/') && path.starts_with(kept));
-    let is_plain = !request.headers().contains_key(RECEIPT);
+    // Who brings one of these is read before they are answered.
+    let is_plain = [RECEIPT, PREFER].iter().all(|name| !request.headers().contains_key(*name));
     let query = request.uri().path_and_query()?.as_str();
     (request.method() == Method::GET && is_kept && is_plain).then_some(query)
 }

@@ -14,15 +14,15 @@ use tracing::field::{DisplayValue, display};
 
 /// The target of all lines: a filter such as `warn,refold::audit=info` writes them where little else is written.
 const TARGET: &str = "refold::audit";
-/// How many lines are written in a while about what anybody can cause: requests refused, logins refused, logins limited.
+/// How many lines are written in a while about each thing that anybody can cause: requests refused, logins refused, ...
 const LINES_MAX: u32 = 100;
 /// How many characters of a path are told.
 const PATH_CHARS_MAX: usize = 200;
 
-/// How a login ended.
+/// How it ended that somebody brought a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Login {
-    /// A token was given.
+pub enum Ended {
+    /// A token was given, or the password changed.
     Ok,
     /// Name or password were wrong, or the user is disabled.
     Refused,
@@ -30,18 +30,37 @@ pub enum Login {
     Limited,
 }
 
+impl Ended {
+    /// All there are, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Ok, Self::Refused, Self::Limited];
+
+    /// Its word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Refused => "refused",
+            Self::Limited => "limited",
+        }
+    }
+}
+
 /// Tells of a login. `user` is the name of a user that there is, else none: people type passwords where names belong.
-pub fn login(request: &Request, user: Option<&str>, ended: Login) {
-    static REFUSED: Seldom = Seldom::times(LINES_MAX);
-    static LIMITED: Seldom = Seldom::times(LINES_MAX);
-    let (outcome, told) = match ended {
-        Login::Ok => ("ok", Some(0)),
-        Login::Refused => ("refused", REFUSED.tell()),
-        Login::Limited => ("limited", LIMITED.tell()),
-    };
-    if let Some(untold) = told {
+pub fn login(request: &Request, user: Option<&str>, ended: Ended) {
+    static LIMITS: Limits = Limits::new();
+    if let Some(untold) = LIMITS.tell(ended) {
         let Who { id, address, .. } = Who::of(request);
+        let outcome = ended.name();
         tracing::info!(target: TARGET, request = id, address, user, outcome, untold, "login");
+    }
+}
+
+/// Tells that a user took another password, or tried to.
+pub fn password(request: &Request, ended: Ended) {
+    static LIMITS: Limits = Limits::new();
+    if let Some(untold) = LIMITS.tell(ended) {
+        let Who { id, address, caller, user } = Who::of(request);
+        let outcome = ended.name();
+        tracing::info!(target: TARGET, request = id, address, caller, user, outcome, untold, "password");
     }
 }
 
@@ -61,6 +80,27 @@ pub fn refused(request: &Request, status: StatusCode, why: &str) {
 pub fn act(request: &Request, act: &'static str, subject: &str) {
     let Who { id, address, caller, user } = Who::of(request);
     tracing::info!(target: TARGET, request = id, address, caller, user, act, subject, "act");
+}
+
+/// How often is told of what anybody can cause; who came in is always told.
+struct Limits {
+    refused: Seldom,
+    limited: Seldom,
+}
+
+impl Limits {
+    const fn new() -> Self {
+        Self { refused: Seldom::times(LINES_MAX), limited: Seldom::times(LINES_MAX) }
+    }
+
+    /// How many were not told since the last, if this one is to be.
+    fn tell(&self, ended: Ended) -> Option<u64> {
+        match ended {
+            Ended::Ok => Some(0),
+            Ended::Refused => self.refused.tell(),
+            Ended::Limited => self.limited.tell(),
+        }
+    }
 }
 
 /// Whose request it is; what is not known of it is left out of a line.

@@ -144,16 +144,21 @@ pub fn receipts(request: &Request, partitions: u32) -> Result<Vec<Receipt>, Prob
 }
 
 /// How long a query may wait: `Prefer: wait=SECONDS` (RFC 7240). A preference that cannot be met is ignored.
-pub fn wait(request: &Request) -> Duration {
-    let preferences = request.headers().get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
-    let seconds = preferences.flat_map(|text| text.split(',')).find_map(|part| {
+///
+/// # Errors
+/// Where it is no text.
+pub fn wait(request: &Request) -> Result<Duration, Problem> {
+    let wrong = |_| Problem::parameter(PREFER, "must be printable ASCII");
+    let preferences = request.headers().get_all(PREFER).iter().map(|value| value.to_str().map_err(wrong));
+    let preferences = preferences.collect::<Result<Vec<_>, _>>()?;
+    let seconds = preferences.into_iter().flat_map(|text| text.split(',')).find_map(|part| {
         let (name, value) = part.split_once('=')?;
         name.trim()
             .eq_ignore_ascii_case("wait")
             .then(|| value.trim().trim_matches('"').parse().ok())
             .flatten()
     });
-    seconds.map_or(WAIT_DEFAULT, Duration::from_secs).min(WAIT_MAX)
+    Ok(seconds.map_or(WAIT_DEFAULT, Duration::from_secs).min(WAIT_MAX))
 }
 
 fn single<'r>(request: &'r Request, name: &str) -> Result<Option<&'r str>, Problem> {
@@ -210,11 +215,17 @@ mod tests {
 
     #[test]
     fn waiting_has_a_default_and_a_bound() {
-        let wait = |value: &[u8]| wait(&with("Prefer", &[value])).as_secs();
+        let wait = |value: &[u8]| wait(&with("Prefer", &[value])).unwrap().as_secs();
         assert_eq!(wait(b"wait=5"), 5);
         assert_eq!(wait(b"respond-async, wait=7"), 7);
         assert_eq!(wait(b"wait=3000"), 30);
         assert_eq!(wait(b"wait=soon"), 2);
+        assert_eq!(wait(b""), 2);
+    }
+
+    #[test]
+    fn a_preference_that_is_no_text_is_refused() {
+        assert!(wait(&with("Prefer", &[b"wait=5", b"\xff"])).is_err());
     }
 
     #[test]

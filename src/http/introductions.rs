@@ -5,9 +5,11 @@ use super::body::{Body, Parse};
 use super::failure::{Changing, Commanding, Ending, Failure, Finding, Querying, Reading};
 use super::headers::{etag, if_match};
 use super::link::Link;
+use super::patterns::{Email, Text};
 use super::problem::Problem;
 use super::reading::{PAGE_MAX, page, wait_for_receipts};
 use super::recording::{Call, data};
+use super::typed::Typed;
 use crate::commands::{CommandError, Recorded, Streams};
 use crate::service::Service;
 use anyhow::Context;
@@ -38,26 +40,19 @@ pub struct Introduction {
     #[oai(validator(
         min_length = 1,
         max_length = 200,
-        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\x9f\xa0\xad\u115f\u1160\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufeff\uffa0][^\x00-\x1f\x7f-\x9f]*$"
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\x9f\xa0\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb][^\x00-\x1f\x7f-\x9f]*$"
     ))]
     name: String,
     /// What they have to say
     #[oai(validator(
         min_length = 1,
         max_length = 10000,
-        pattern = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\x9f\xa0\xad\u115f\u1160\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufeff\uffa0][^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
+        pattern = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\x9f\xa0\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb][^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
     ))]
     message: String,
-    /// Where to write to: an e-mail address
-    #[oai(
-        nullable,
-        validator(
-            min_length = 3,
-            max_length = 254,
-            pattern = r"^([A-Za-z0-9_+-]{1,64}|[A-Za-z0-9_+-]{1,31}\.[A-Za-z0-9_+-]{1,32}|[A-Za-z0-9_+-]{1,20}\.[A-Za-z0-9_+-]{1,20}\.[A-Za-z0-9_+-]{1,20})@[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?){0,3}$"
-        )
-    )]
-    email: Option<String>,
+    /// Where to write to
+    #[oai(nullable)]
+    email: Option<Typed<Text<Email>>>,
     /// Where to read more: URLs with http or https
     #[oai(nullable, validator(max_items = 20))]
     links: Option<Vec<Link>>,

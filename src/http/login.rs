@@ -3,7 +3,7 @@
 //! Whatever is wrong is told in the same words, after the same time.
 
 use super::Tag;
-use super::audit::{self, Login as Ended};
+use super::audit::{self, Ended};
 use super::body::Parse;
 use super::failure::{Failure, Statuses};
 use super::form::Form;
@@ -11,10 +11,12 @@ use super::problem::Problem;
 use crate::access::Caller;
 use crate::access::accounts::{Checked, Unchecked};
 use crate::service::Service;
+use metrics::{Counter, counter};
 use poem::Request;
 use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
+use refold_domain::metric;
 use refold_domain::users::{Password, User};
 use refold_domain::validation::{self, FieldError, text};
 use serde_json::Value;
@@ -27,7 +29,11 @@ const NAME_CHARS: RangeInclusive<usize> = 1..=256;
 const NO_STORE: &str = "no-store";
 
 /// The route of the logins.
-pub struct Login(pub Arc<Service>);
+pub struct Login {
+    service: Arc<Service>,
+    /// How they ended, by its number.
+    ended: [Counter; Ended::ALL.len()],
+}
 
 /// What somebody logs in with.
 #[derive(Object)]
@@ -129,6 +135,14 @@ impl Parse for Credentials {
     }
 }
 
+impl Login {
+    /// Gives tokens of this service to its users.
+    pub fn new(service: &Arc<Service>) -> Self {
+        let ended = Ended::ALL.map(|ended| counter!(metric::LOGINS, metric::OUTCOME => ended.name()));
+        Self { service: Arc::clone(service), ended }
+    }
+}
+
 #[OpenApi(tag = "Tag::Users")]
 impl Login {
     /// Log in
@@ -142,28 +156,33 @@ impl Login {
     ) -> Result<LoggedIn, Failure<LoggingIn>> {
         match self.checked(request, credentials).await {
             Ok(Checked::Theirs(user)) => {
-                audit::login(request, Some(&user.registered.username), Ended::Ok);
+                self.tell(request, Some(&user.registered.username), Ended::Ok);
                 Ok(self.token(&user)?)
             }
             Ok(Checked::Wrong(user)) => {
-                audit::login(request, user.as_deref(), Ended::Refused);
+                self.tell(request, user.as_deref(), Ended::Refused);
                 Err(Problem::wrong_login().into())
             }
             Err(unchecked) => {
                 if matches!(unchecked, Unchecked::TooMany(_)) {
-                    audit::login(request, None, Ended::Limited);
+                    self.tell(request, None, Ended::Limited);
                 }
                 Err(unchecked.into())
             }
         }
     }
 
+    fn tell(&self, request: &Request, user: Option<&str>, ended: Ended) {
+        self.ended[ended as usize].increment(1);
+        audit::login(request, user, ended);
+    }
+
     async fn checked(&self, request: &Request, credentials: Credentials) -> Result<Checked, Unchecked> {
         let Credentials { username, password } = credentials;
         if let Some(address) = request.remote_addr().as_socket_addr() {
-            self.0.users.admit(address.ip())?;
+            self.service.users.admit(address.ip())?;
         }
-        self.0.users.check(&username, password).await
+        self.service.users.check(&username, password).await
     }
 
     fn token(&self, user: &User) -> Result<LoggedIn, Problem> {
@@ -173,7 +192,7 @@ impl Login {
             username: registered.username.clone(),
             role: registered.role,
         };
-        let issued = self.0.tokens.issue(&caller, user.token_number());
+        let issued = self.service.tokens.issue(&caller, user.token_number());
         let issued = issued.map_err(|error| Problem::internal(format!("{error:#}")))?;
         let token = Token {
             access_token: issued.token,

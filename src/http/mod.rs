@@ -38,6 +38,7 @@ pub mod operations;
 pub mod page;
 pub mod parameters;
 pub mod patience;
+pub mod patterns;
 pub mod pictures;
 pub mod places;
 pub mod problem;
@@ -137,7 +138,7 @@ pub fn routes(service: &Arc<Service>, table: &Arc<Table>, settings: &Settings) -
         alerts::Alerts::new(service, streams.clone()),
         pictures::Pictures(Arc::clone(service)),
         users::Users(Arc::clone(service)),
-        login::Login(Arc::clone(service)),
+        login::Login::new(service),
         views::Views(Arc::clone(service)),
         live::Live::new(service, streams.clone()),
         events::Events(Arc::clone(service), streams),

@@ -1,13 +1,13 @@
 //! Holds requests to the parameters that the OpenAPI document names, and says in its words what is wrong with one.
 //!
 //! Other names are refused, for they are slips: `?limt=1` would be a page that nobody asked for. So is what is no
-//! UTF-8, which would select by a text that nobody wrote.
+//! UTF-8, which would select by a text that nobody wrote, and a header that is no text: the library takes it as absent.
 
 use super::Tag;
 use super::problem::Problem;
 use super::templates::{Found, Templates};
 use percent_encoding::percent_decode_str;
-use poem::http::Method;
+use poem::http::{HeaderMap, Method};
 use poem::{Endpoint, IntoResponse, Middleware, Request, Response};
 use poem_openapi::Tags;
 use poem_openapi::error::{ParseParamError, ParsePathError};
@@ -89,6 +89,16 @@ impl Operation {
         Ok(())
     }
 
+    /// Refuses a header that is no text.
+    fn check_headers(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let is_text =
+            |header: &&Parameter| headers.get_all(&header.name).iter().all(|value| value.to_str().is_ok());
+        match self.at("header").find(|header| !is_text(header)) {
+            Some(header) => Err(Problem::parameter(&header.name, "must be printable ASCII")),
+            None => Ok(()),
+        }
+    }
+
     /// What the library found wrong with a parameter, in words for people; other errors as they are.
     fn in_words(&self, error: poem::Error) -> poem::Error {
         let wrong = if let Some(error) = error.downcast_ref::<ParseParamError>() {
@@ -159,6 +169,7 @@ impl<E: Endpoint> Endpoint for Held<E> {
             return Ok(self.endpoint.call(request).await?.into_response());
         };
         operation.check_query(uri.query().unwrap_or_default())?;
+        operation.check_headers(request.headers())?;
         let response = self.endpoint.call(request).await;
         Ok(response.map_err(|error| operation.in_words(error))?.into_response())
     }

@@ -26,9 +26,9 @@ pub const PAGE_BYTES_MAX: usize = 4 << 20;
 /// Waits until everything that the client wrote can be seen, and says how far the store had come then.
 ///
 /// # Errors
-/// 400 for a malformed receipt, 503 where it takes too long or the service stops, 500 where the broker lost a commit.
+/// 400 for a malformed receipt or preference, 503 where it takes too long or the service stops, 500 where the broker lost a commit.
 pub async fn wait_for_receipts(service: &Service, request: &Request) -> Result<Reached, Problem> {
-    let receipts = receipts(request, service.progress.partitions())?;
+    let (receipts, longest) = (receipts(request, service.progress.partitions())?, wait(request)?);
     if receipts.is_empty() {
         return Ok(Reached::default());
     }
@@ -37,7 +37,7 @@ pub async fn wait_for_receipts(service: &Service, request: &Request) -> Result<R
         biased;
         places = folded => Ok(reached(&receipts, &places?)),
         () = Stopping::told(request).begun() => Err(not_folded("the service is stopping: ask again")),
-        () = sleep(wait(request)) => Err(not_folded("ask again, or wait longer with Prefer: wait=SECONDS; it never will be if \
+        () = sleep(longest) => Err(not_folded("ask again, or wait longer with Prefer: wait=SECONDS; it never will be if \
                       the receipt is another log's, or from after the backup that this log was restored from")),
     }
 }

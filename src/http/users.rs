@@ -4,7 +4,7 @@ mod registering;
 mod shown;
 
 use super::Tag;
-use super::audit;
+use super::audit::{self, Ended};
 use super::body::Body;
 use super::failure::{Failure, Querying, Reading, Statuses};
 use super::problem::Problem;
@@ -52,8 +52,9 @@ impl Users {
             return Err(Problem::forbidden("only an admin registers an admin").into());
         }
         let recorded = self.registered(&call, &registration).await?;
-        if registration.role == Role::Admin {
-            audit::act(request, "register admin", &registration.username);
+        if is_admin(request) {
+            let act = if registration.role == Role::Admin { "register admin" } else { "register user" };
+            audit::act(request, act, &registration.username);
         }
         let About { id } = data(&recorded)?;
         Ok(Made::Created(Json(Registered { id }), recorded.receipt.to_string()))
@@ -104,7 +105,8 @@ impl Users {
     ) -> Result<Shut, Failure<Changing>> {
         let call = Call::of(request, "PUT /users/me/password")?;
         let (user, _) = self.caller(request).await?;
-        let recorded = self.changed(&call, user, change).await?;
+        let recorded = self.changed(request, &call, user, change).await?;
+        audit::password(request, Ended::Ok);
         Ok(Shut::Done(recorded.receipt.to_string()))
     }
 

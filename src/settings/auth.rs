@@ -2,9 +2,12 @@
 
 use super::secret::Secret;
 use super::{Deserialize, Deserializer, Duration, Serialize, Serializer, milliseconds};
+use std::collections::BTreeSet;
 
 /// The fewest bytes of a secret: as many as the hash has that signs with it.
 pub const SECRET_BYTES_MIN: usize = 32;
+/// How many of them must differ. Of what is random and written as hexadecimal digits there are always more.
+pub const SECRET_BYTES_DIFFER_MIN: usize = 8;
 
 /// How tokens are signed and for how long they are good, and how logins are held up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +38,14 @@ pub struct Auth {
     /// See above.
     #[serde(rename = "logins_window_ms", with = "milliseconds")]
     pub logins_window: Duration,
+}
+
+/// Whether a text may be a secret: it is long enough, and not the same over and over. Whether somebody can guess it is for
+/// the operator to know.
+pub fn is_secret(text: &str) -> bool {
+    let text = text.trim();
+    let differ: BTreeSet<u8> = text.bytes().collect();
+    text.len() >= SECRET_BYTES_MIN && differ.len() >= SECRET_BYTES_DIFFER_MIN
 }
 
 mod minutes {

@@ -1,7 +1,7 @@
 //! Which keys there are, and which values each of them may have.
 
 use super::access::Need;
-use super::auth::SECRET_BYTES_MIN;
+use super::auth::{SECRET_BYTES_DIFFER_MIN, SECRET_BYTES_MIN, is_secret};
 use super::cors::{ORIGINS_MAX, are_origins};
 use super::layer::Entry;
 use super::options;
@@ -112,6 +112,12 @@ pub(super) enum Allowed {
     Like(&'static toml::Value),
 }
 
+/// Whether an entry gives a secret away to whoever reads it.
+pub(super) fn holds_secret(Entry { key, value, .. }: &Entry) -> bool {
+    let is_secret = KEYS.iter().any(|(known, allowed)| known == key && matches!(allowed, Allowed::Secret));
+    is_secret && matches!(&value.kind, ValueKind::String(text) if !text.is_empty())
+}
+
 /// Finds fault with an entry: its key is not known, or its value is not allowed.
 pub(super) fn problem(entry: &Entry) -> Result<(), String> {
     let Entry { key, value, source } = entry;
@@ -198,7 +204,7 @@ impl Allowed {
             (Self::PathOrEmpty, ValueKind::String(_)) => true,
             (Self::Filter, ValueKind::String(text)) => is_filter(text),
             (Self::Name, ValueKind::String(text)) => !text.trim().is_empty(),
-            (Self::Secret, ValueKind::String(text)) => text.is_empty() || text.len() >= SECRET_BYTES_MIN,
+            (Self::Secret, ValueKind::String(text)) => text.is_empty() || is_secret(text),
             (Self::Categories, ValueKind::String(text)) => text.parse::<Categories>().is_ok(),
             (Self::Origins, value) => are_origins(value, is_text),
             (Self::Broker, ValueKind::String(text)) => brokers().any(|broker| broker == text),
@@ -219,7 +225,11 @@ impl fmt::Display for Allowed {
             Self::Path => f.write_str("a path"),
             Self::PathOrEmpty => f.write_str("a path, or \"\""),
             Self::Name => f.write_str("a text that is not empty"),
-            Self::Secret => write!(f, "at least {SECRET_BYTES_MIN} bytes, or \"\""),
+            Self::Secret => write!(
+                f,
+                "at least {SECRET_BYTES_MIN} bytes, {SECRET_BYTES_DIFFER_MIN} different ones among them, such as \
+                 `openssl rand -base64 48` prints, or \"\""
+            ),
             Self::Categories => f.write_str(CATEGORIES_EXPECTED),
             Self::Origins => write!(
                 f,

@@ -1,5 +1,6 @@
 //! One source of settings, a file or the environment, as a flat list of entries that know where they are from.
 
+use super::routes;
 use anyhow::{Context, Result, anyhow, bail};
 use config::{Environment, File, FileFormat, Map, Source, Value, ValueKind};
 use std::fmt;
@@ -62,7 +63,10 @@ pub(super) fn environment(variables: Option<Map<String, String>>) -> Result<Vec<
     let source = Environment::with_prefix(PREFIX).separator(SEPARATOR).source(variables);
     let found = source.collect().context("cannot read the environment")?;
     let ours = found.into_iter().map(|(key, value)| Entry { source: variable(&key), key, value });
-    let mut entries: Vec<_> = ours.collect();
+    let mut entries = Vec::new();
+    for entry in ours {
+        entries.extend(routes::spread(entry)?);
+    }
     for other in others {
         if let Some(ours) = entries.iter().find(|entry| entry.key == other.key) {
             bail!("{} and {} set the same: take one of them away", ours.source, other.source);

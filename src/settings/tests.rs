@@ -7,6 +7,9 @@ use super::*;
 use std::fs;
 use tempfile::TempDir;
 
+/// One that will do: hexadecimal digits.
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
 /// Settings from files with these texts, the later over the earlier, and from these variables.
 fn load(texts: &[&str], variables: &[(&str, &str)]) -> Result<Settings> {
     let directory = TempDir::new().unwrap();
@@ -59,6 +62,40 @@ fn each_file_changes_those_routes_that_it_names() {
     assert_eq!((own["GET /stats"], own["GET /views/food_counts"]), (Need::Admin, Need::User));
     assert_eq!(own.len(), usual.len() + 1);
     assert_eq!(own["GET /events"], usual["GET /events"]);
+}
+
+#[test]
+fn one_variable_has_the_routes() {
+    let file = "[access]\n'GET /stats' = 'admin'\n'GET /events' = 'user'";
+    let variable =
+        " GET /stats=open,POST /users = admin ,GET /views/{name}=user,, GET /views/food_counts=open";
+    let access = load(&[file], &[("REFOLD__ACCESS", variable)]).unwrap().access;
+    let needs = ["GET /stats", "GET /events", "POST /users", "GET /views/{name}", "GET /views/food_counts"];
+    assert_eq!(
+        needs.map(|route| access[route]),
+        [Need::Open, Need::User, Need::Admin, Need::User, Need::Open]
+    );
+    let usual = load(&[], &[("REFOLD__ACCESS", "")]).unwrap().access;
+    assert_eq!((usual.len() + 1, usual["GET /stats"]), (access.len(), Need::User));
+
+    for (name, text, told) in [
+        (
+            "REFOLD__ACCESS",
+            "GET /stats",
+            "$REFOLD__ACCESS: \"GET /stats\" is not allowed: it must be such as \"GET /stats=open",
+        ),
+        (
+            "REFOLD__ACCESS",
+            "GET /stats=root",
+            "$REFOLD__ACCESS: [access] \"GET /stats\" = \"root\" is not allowed",
+        ),
+        ("REFOLD__ACCESS", "GET /stats=open,GET /stats=user", "\"GET /stats\" is given twice"),
+        ("REFOLD__ACCESS__GET_STATS", "open", "write all routes into $REFOLD__ACCESS"),
+        ("REFOLD_ACCESS", "GET /stats=open", "$REFOLD_ACCESS is not read: write REFOLD__ACCESS"),
+    ] {
+        let answer = refused(&[], &[(name, text)]);
+        assert!(answer.contains(told), "{name}={text}: {answer}");
+    }
 }
 
 #[test]
@@ -232,8 +269,47 @@ fn a_secret_that_is_not_allowed_is_not_told() {
         );
         assert!(!answer.contains("hunter2") && !answer.contains("4712345"), "{answer}");
     }
-    let settings = load(&[&format!("auth.secret = '{}'", "x".repeat(32))], &[]).unwrap();
-    assert!(!format!("{settings:?}").contains("xx"), "{settings:?}");
+    let settings = load(&[&format!("auth.secret = '{SECRET}'")], &[]).unwrap();
+    assert!(!format!("{settings:?}").contains("0123"), "{settings:?}");
+}
+
+#[test]
+fn a_secret_is_no_filling() {
+    let weak = [
+        "x".repeat(64),
+        " ".repeat(64),
+        "ab".repeat(32),
+        format!("{}{}", "x".repeat(31), "012345"),
+        format!("0123456789{}", " ".repeat(40)),
+    ];
+    for text in weak {
+        for key in ["auth.secret", "auth.previous_secret"] {
+            let told = refused(&[&format!("{key} = '{text}'")], &[]);
+            assert!(told.contains("8 different ones among them") && !told.contains(&text), "{told}");
+        }
+    }
+    // Hexadecimal digits, Base64, words.
+    for text in [SECRET, "dGhlIHNlY3JldCB0aGF0IGlzIHVzZWQ=", "correct horse battery staple 1846"] {
+        assert!(load(&[&format!("auth.secret = '{text}'")], &[]).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn a_file_with_a_secret_that_others_may_read_is_noted() {
+    let directory = TempDir::new().unwrap();
+    let file = |name: &str, text: &str, mode: u32| {
+        let path = directory.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path
+    };
+    let secret = format!("auth.secret = '{SECRET}'");
+    let (group, others) =
+        (file("group", &secret, 0o640), file("others", &secret.replace("secret", "previous_secret"), 0o604));
+    let files =
+        [group.clone(), file("own", &secret, 0o600), others.clone(), file("none", "auth.secret = ''", 0o644)];
+    let settings = Settings::layered(&files, Some(Map::new())).unwrap();
+    assert_eq!(settings.told_secrets, [group, others]);
 }
 
 #[test]

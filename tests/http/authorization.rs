@@ -102,6 +102,7 @@ fn bad_tokens() -> Vec<(&'static str, String)> {
         ("none, signed", none),
         ("other key", changed(admin, "another secret, which is long enough too", |_, _| {})),
         ("no key", changed(admin, SECRET, |header, _| drop(header.as_object_mut().unwrap().remove("kid")))),
+        ("critical", changed(admin, SECRET, |header, _| header["crit"] = json!(["exp"]))),
         ("unknown user", tokens::of("00000000-0000-7000-8000-000000000000", "nobody", Role::Admin)),
     ]
 }
@@ -343,6 +344,14 @@ async fn an_operator_has_a_table_of_their_own() {
     for said in [server.refused().await, server.run(&["check"]).await.1] {
         assert!(said.contains(r#"unknown route "GET /stat": did you mean "GET /stats"?"#), "{said}");
     }
+    // The same from the environment.
+    fs::write(&own, "[access]\n'GET /stats' = 'admin'").unwrap();
+    server.set("ACCESS", "GET /stat=open");
+    assert!(server.refused().await.contains(r#"did you mean "GET /stats"?"#));
+    server.set("ACCESS", "GET /stats=open, GET /metrics=user");
+    server.up().await;
+    stranger.get("/stats").send().await.is(200);
+    stranger.get("/metrics").send().await.problem(401, "unauthorized");
 }
 
 #[tokio::test]
@@ -438,7 +447,28 @@ async fn a_secret_is_rotated_while_tokens_are_good() {
     let second = token(&server).await;
     assert_eq!((stats(&server, &first).await, stats(&server, &second).await), (200, 200));
     server.stop().await;
+    server.set("AUTH__PREVIOUS_SECRET", new);
+    assert!(server.refused().await.contains("take auth.previous_secret away"));
+    let (status, said) = server.run(&["check"]).await;
+    assert!(status.code() == Some(1) && said.contains("take auth.previous_secret away"), "{said}");
     server.set("AUTH__PREVIOUS_SECRET", "");
     server.up().await;
     assert_eq!((stats(&server, &first).await, stats(&server, &second).await), (401, 200));
+}
+
+#[tokio::test]
+async fn a_file_with_a_secret_that_others_may_read_is_told_of() {
+    let mut server = Server::new().without_secret();
+    let file = server.home().join("secret.toml");
+    fs::write(&file, "auth.secret = 'only for the eyes of the service itself'").unwrap();
+    server.set_variable("REFOLD_CONFIG", file.to_str().unwrap());
+    const TOLD: &str = "secret.toml has a secret, and others than its owner may read it";
+    for (mode, is_told) in [(0o644, true), (0o600, false)] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        server.up().await;
+        assert_eq!(server.said().contains(TOLD), is_told, "{}", server.said());
+        server.stop().await;
+        let (status, said) = server.run(&["check"]).await;
+        assert!(status.success() && said.contains(TOLD) == is_told && !said.contains("eyes"), "{said}");
+    }
 }

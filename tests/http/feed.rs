@@ -235,16 +235,16 @@ async fn a_wrong_address_is_named() {
 
 /// What a service was asked: the key, who asks, and the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Asked {
+pub(crate) struct Asked {
     key: String,
     authorization: String,
     body: String,
 }
 
-type Journal = Arc<Mutex<Vec<Asked>>>;
+pub(crate) type Journal = Arc<Mutex<Vec<Asked>>>;
 
 /// Something that answers as it is told: a status and a body, after all that was asked before.
-fn answering(
+pub(crate) fn answering(
     answer: impl Fn(&[Asked], &Asked) -> (u16, String) + Send + Sync + 'static,
 ) -> (String, Journal) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -301,6 +301,60 @@ async fn what_will_not_be_otherwise_ends_it() {
         assert_eq!((status.code(), summary["total"]["failed"].as_u64()), (Some(1), Some(failed)), "{said}");
         assert!(said.contains(&format!("the service answers {}", statuses[0])), "{said}");
         assert_eq!(journal.lock().unwrap().len(), statuses.len());
+    }
+}
+
+#[tokio::test]
+async fn it_signs_a_token_where_one_is_wanted_and_another_when_that_has_ended() {
+    // Each token is good for three commands.
+    let (url, journal) = answering(|before, asked| {
+        let times = before.iter().filter(|one| one.authorization == asked.authorization).count();
+        let is_good = asked.authorization.starts_with("Bearer ") && times < 3;
+        (if is_good { 201 } else { 401 }, String::new())
+    });
+    let mut server = Server::new();
+    server.set_variable("REFOLD_TOKEN", "");
+    let arguments = ["--count", "7", "--connections", "1", "--rate", "max", "--system", "detections"];
+    let (status, summary, said) = feed(&server, &url, &arguments).await;
+    assert!(status.success() && told(&summary, "accepted")[3] == 7, "{said}");
+    let mut tokens: Vec<_> = journal.lock().unwrap().iter().map(|one| one.authorization.clone()).collect();
+    tokens.dedup();
+    assert_eq!((tokens.len(), tokens[0].as_str()), (4, ""), "none until one is wanted: {tokens:?}");
+
+    // A service that takes it.
+    let (mut server, url) = counting().await;
+    server.set_variable("REFOLD_TOKEN", "");
+    let (status, summary, said) = feed(&server, &url, &["--count", "20", "--rate", "max"]).await;
+    assert!(status.success() && told(&summary, "accepted") == [4; 5], "{said}");
+    server.set("AUTH__SECRET", "another secret than that of the service");
+    let (status, _, said) = feed(&server, &url, &["--count", "5", "--system", "detections"]).await;
+    assert!(status.code() == Some(1) && said.contains("its signature is not that of this service"), "{said}");
+    server.set("AUTH__SECRET", "");
+    let (status, _, said) = feed(&server, &url, &["--count", "5", "--system", "detections"]).await;
+    assert!(
+        status.code() == Some(1) && said.contains("start the service once, or set auth.secret"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn where_a_given_token_has_ended_it_says_where_to_go_on() {
+    let (url, _) = in_turn(&[201, 201, 401]);
+    let server = Server::new();
+    let file = server.home().join("detections.ndjson");
+    let line = r#"{"Year": 2020, "Make": "A", "Model": "B", "Category": "C"}"#;
+    fs::write(&file, format!("{line}\n").repeat(9)).unwrap();
+    let arguments =
+        ["--token", "t", "--connections", "1", "--system", "detections", "--file", file.to_str().unwrap()];
+    let (status, summary, said) = feed(&server, &url, &arguments).await;
+    assert_eq!((status.code(), told(&summary, "accepted")[3]), (Some(1), 2), "{said}");
+    for part in [
+        "the service answers 401",
+        "`refold token` prints one",
+        "it goes on at detections, line 3 of the file: all before it was answered, and nothing after detections, line 3 of \
+         the file was sent",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
     }
 }
 

@@ -1,7 +1,9 @@
 //! `refold user` at a running service: the first admin needs no other.
 
+use crate::feed::answering;
 use crate::server::{Server, in_time};
 use crate::users::{PASSWORD, logged_in, login};
+use reqwest::Method;
 use serde_json::{Value, json};
 use std::process::Stdio;
 use tokio::io::AsyncWriteExt;
@@ -60,6 +62,12 @@ async fn an_admin_is_made_where_there_was_none_and_manages_users() {
     login(&anybody, "bob", PASSWORD).send().await.is(200);
     let (code, said) = run(&server, &["list"], "").await;
     assert!(code == Some(0) && said.starts_with("bob  Ada Lovelace  user  "), "{said}");
+
+    // The last admin may go: an operator needs none.
+    grace.call(Method::PUT, "/users/grace/disabled").send().await.is(204);
+    login(&anybody, "grace", PASSWORD).send().await.problem(401, "credentials");
+    assert_eq!(run(&server, &["enable", "grace"], "").await.0, Some(0));
+    logged_in(&anybody, "grace", PASSWORD).await;
 }
 
 #[tokio::test]
@@ -72,4 +80,22 @@ async fn what_cannot_be_done_is_told() {
     let (status, said) = server.run(&["user", "list", "--url", "http://127.0.0.1:1/"]).await;
     assert!(status.code() == Some(1) && said.contains("cannot reach http://127.0.0.1:1/"), "{said}");
     assert_eq!(server.run(&["user"]).await.0.code(), Some(2));
+}
+
+#[tokio::test]
+async fn what_a_service_says_does_not_reach_the_terminal_as_it_is() {
+    let evil = "A\u{1b}[2J\u{202e}\u{9b}\u{e0061}";
+    let someone =
+        json!({"id": "7", "username": "ada", "name": evil, "lastname": "L", "role": "user", "enabled": true});
+    let page = json!({"data": [someone], "next": null}).to_string();
+    let problem = json!({"title": "No", "detail": evil}).to_string();
+    for (status, body) in [(200, page), (409, problem)] {
+        let (url, _) = answering(move |_, _| (status, body.clone()));
+        for arguments in [&["user", "list"][..], &["user", "list", "--json"]] {
+            let arguments = [arguments, &["--token", "t", "--url", &url]].concat();
+            let (_, said) = Server::new().run(&arguments).await;
+            assert!(said.contains(r"A\u001b[2J\u202e\u009b\udb40\udc61"), "{said}");
+            assert!(said.chars().all(|c| c == '\n' || c.is_ascii()), "{said:?}");
+        }
+    }
 }

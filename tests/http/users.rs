@@ -122,7 +122,90 @@ async fn bad_fields_are_named_and_never_repeated() {
         let user = with(user(&format!("u{length}")), "password", "ä".repeat(length));
         client.post("/users", &user).send().await.is(status);
     }
-    login(&client, "u256", &"a\u{308}".repeat(256)).send().await.problem(401, "credentials");
+    // However they are composed, they are as many, and the same.
+    login(&client, "u256", &"a\u{308}".repeat(256)).send().await.is(200);
+    login(&client, "u10", &"a\u{308}".repeat(10)).send().await.is(200);
+    client.post("/users", &with(user("u5"), "password", "a\u{308}".repeat(5))).send().await.is(422);
+    client.post("/users", &with(user("u11"), "password", "Am\u{e9}lie\u{a0}1999")).send().await.is(201);
+    login(&client, "u11", "Ame\u{301}lie 1999").send().await.is(200);
+}
+
+/// What is published of a field of a registration: a pattern.
+async fn pattern(client: &Client, field: &str) -> regex::Regex {
+    let document = client.get("/openapi.json").send().await.is(200).json();
+    let schema = &document["components"]["schemas"]["Registration"]["properties"][field];
+    regex::Regex::new(schema["pattern"].as_str().unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_published_of_names_and_addresses_is_what_is_taken() {
+    let server = Server::new().with("AUTH__LOGINS_MAX", "0").ready().await;
+    let client = server.client();
+    let emails = [
+        "b@e.org",
+        "o'neil+x@b",
+        "\u{e4}@\u{fc}.de",
+        "\"x\"@e.org",
+        "\"a b\"@e.org",
+        "x@[127.0.0.1]",
+        "Ada <a@b.de>",
+        ".a@b.de",
+        "a..b@c.de",
+        "a@b_c.de",
+        "a@-b.de",
+        "a@b..de",
+        "a\u{200b}@b.de",
+        "a@b\u{ad}.de",
+        "a\u{37e}b@c.de",
+        "@b.de",
+    ];
+    let names = [
+        "A-da_1",
+        "\u{391}\u{3a3}",
+        "a\u{fe0f}b",
+        "a\u{e0061}",
+        "a\u{34f}b",
+        "a\u{fff9}",
+        "a\u{37e}",
+        "-a",
+        "a/b",
+        "a b",
+    ];
+    let called = [
+        "O\u{2019}Neil",
+        "\u{645}\u{200c}\u{645}",
+        "A\u{202e}da",
+        "A\u{2066}da",
+        "\u{200b}",
+        "A\u{85}",
+        "A\u{2028}da",
+        "\u{e0061}",
+    ];
+    let mut taken = Vec::new();
+    for (field, values) in [("email", &emails[..]), ("username", &names[..]), ("lastname", &called[..])] {
+        let pattern = pattern(&client, field).await;
+        for (number, value) in values.iter().enumerate() {
+            let body = with(user(&format!("{field}{number}")), field, *value);
+            let answer = client.post("/users", &body).send().await;
+            let status = if pattern.is_match(value) { 201 } else { 422 };
+            assert_eq!(answer.status, status, "{value:?}: {answer:?}");
+            taken.extend((status == 201).then_some(*value));
+        }
+    }
+    let expected = [
+        "b@e.org",
+        "o'neil+x@b",
+        "\u{e4}@\u{fc}.de",
+        "A-da_1",
+        "\u{391}\u{3a3}",
+        "O\u{2019}Neil",
+        "\u{645}\u{200c}\u{645}",
+    ];
+    assert_eq!(taken, expected);
+    // However it is written at the end of a word.
+    for same in ["\u{3b1}\u{3c3}", "\u{3b1}\u{3c2}"] {
+        client.post("/users", &with(user("x"), "username", same)).send().await.problem(409, "conflict");
+    }
 }
 
 #[tokio::test]
@@ -254,4 +337,51 @@ async fn a_repeat_under_a_key_is_answered_as_the_first_time_but_not_for_another_
     // Nobody knows any more what it was when they registered.
     assert_eq!(register(&user("ada")).send().await.is(201).receipt(), first.receipt());
     login(&anybody, "ada", "another password").send().await.is(200);
+}
+
+#[tokio::test]
+async fn who_tries_passwords_and_whom_admins_register_is_told() {
+    let server = Server::new().with("AUTH__FAILED_LOGINS_MAX", "2").with("TELEMETRY__FORMAT", "json");
+    let mut server = server.ready().await;
+    let (operator, anybody) = (server.client(), server.client().with_token(None));
+    operator.post("/users", &user("ada")).send().await.is(201);
+    operator.post("/users", &with(user("grace"), "role", "admin")).send().await.is(201);
+    anybody.post("/users", &user("bob")).send().await.is(201);
+    let (ada, bob) = (logged_in(&anybody, "ada", PASSWORD).await, logged_in(&anybody, "bob", PASSWORD).await);
+    ada.put("/users/me/password", &change(PASSWORD, "an entirely new one")).send().await.is(204);
+    for status in [422, 422, 429] {
+        bob.put("/users/me/password", &change("not the password", PASSWORD)).send().await.is(status);
+    }
+    for password in ["not the password", PASSWORD] {
+        for (name, status) in [("nobody", 401), ("ada", 401), ("bob", 429)] {
+            login(&anybody, name, password).send().await.is(status);
+        }
+    }
+
+    server.line_times("\"limited\"", 3).await;
+    let said = server.said();
+    let lines = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let told: Vec<_> = lines
+        .filter(|line| line["target"] == "refold::audit" && line["fields"]["message"] != "login")
+        .map(|line| line["fields"].clone())
+        .map(|fields| {
+            json!([fields["message"], fields["user"], fields["act"], fields["subject"], fields["outcome"]])
+        })
+        .collect();
+    let password = |user, outcome| json!(["password", user, null, null, outcome]);
+    let expected = [
+        json!(["act", "operator:test", "register user", "ada", null]),
+        json!(["act", "operator:test", "register admin", "grace", null]),
+        password("ada", "ok"),
+        password("bob", "refused"),
+        password("bob", "refused"),
+        password("bob", "limited"),
+    ];
+    assert_eq!(told, expected, "{said}");
+
+    let metrics = anybody.get("/metrics").send().await.is(200).text;
+    for (outcome, count) in [("ok", 2), ("refused", 4), ("limited", 2)] {
+        let line = format!("refold_logins_total{{outcome=\"{outcome}\"}} {count}\n");
+        assert!(metrics.contains(&line), "{line}: {metrics}");
+    }
 }

@@ -1,12 +1,16 @@
-//! A password as somebody typed it: never shown, and the same however their machine composes letters.
+//! A password as somebody typed it: never shown, and the same however their machine composes letters and writes blanks.
 
+use icu_properties::CodePointMapData;
+use icu_properties::props::GeneralCategory;
 use serde_json::Value;
 use std::fmt;
 use std::ops::RangeInclusive;
 use unicode_normalization::UnicodeNormalization;
 
-/// How many characters a password may have.
+/// How many characters a password may have, once it is composed.
 pub(super) const CHARS: RangeInclusive<usize> = 10..=256;
+/// Of how many characters one may be composed (NFC): what is longer need not be looked at.
+const COMPOSED_MAX: usize = 4;
 
 /// A password.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -24,14 +28,24 @@ impl Password {
 
     /// One that was typed, if it can be anybody's.
     pub fn typed(text: &str) -> Option<Self> {
-        // As RFC 8265 has it, but that nothing is refused for its characters.
-        CHARS.contains(&text.chars().count()).then(|| Self(text.nfc().collect()))
+        if text.chars().nth(CHARS.end() * COMPOSED_MAX).is_some() {
+            return None;
+        }
+        // As RFC 8265 has it (OpaqueString), but that nothing is refused for its characters.
+        let composed: String = text.chars().map(plain).nfc().collect();
+        CHARS.contains(&composed.chars().count()).then_some(Self(composed))
     }
 
     /// What to hash.
     pub fn bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
+}
+
+/// A character, a blank of whatever width as the one that every keyboard has.
+fn plain(c: char) -> char {
+    let category = CodePointMapData::<GeneralCategory>::new().get(c);
+    if category == GeneralCategory::SpaceSeparator { ' ' } else { c }
 }
 
 impl fmt::Debug for Password {
@@ -60,7 +74,19 @@ mod tests {
     #[test]
     fn it_is_the_same_however_letters_are_composed() {
         assert_eq!(Password::typed("Am\u{e9}lie 1999"), Password::typed("Ame\u{301}lie 1999"));
+        assert_eq!(Password::typed("corre\u{a0}t horse"), Password::typed("corre t horse"));
         assert_ne!(Password::typed("Amelie 1999"), Password::typed("amelie 1999"));
+    }
+
+    #[test]
+    fn its_characters_are_counted_as_they_are_composed() {
+        let umlauts = |count| Password::typed(&"a\u{308}".repeat(count)).is_some();
+        assert_eq!([5, 9, 10, 256, 257].map(umlauts), [false, false, true, true, false]);
+        // Of four characters each, the most there are to one.
+        let greek = |count| Password::typed(&"\u{3b1}\u{313}\u{300}\u{345}".repeat(count)).is_some();
+        assert_eq!([9, 10, 256, 257].map(greek), [false, true, true, false]);
+        // One that falls apart when it is composed.
+        assert!(Password::typed(&"\u{958}".repeat(5)).is_some());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What happens to users, and what is kept of it.
 
+use super::names::username;
 use super::*;
 use proptest::prelude::*;
 use serde_json::json;
@@ -179,6 +180,9 @@ fn what_is_a_user_name_and_what_is_not() {
         "a\u{200b}b",
         "a\tb",
         "a\u{a0}",
+        // Once composed these are ` and ;
+        "a\u{1fef}",
+        "a\u{37e}",
     ] {
         assert!(username(&json!(bad)).is_err(), "{bad:?}");
     }
@@ -186,11 +190,88 @@ fn what_is_a_user_name_and_what_is_not() {
 }
 
 #[test]
+fn nothing_hides_in_a_user_name() {
+    let hidden = [
+        "\u{ad}", "\u{34f}", "\u{61c}", "\u{115f}", "\u{17b4}", "\u{180b}", "\u{180e}", "\u{200b}",
+        "\u{200d}",
+    ];
+    let more = [
+        "\u{200e}", "\u{202e}", "\u{2060}", "\u{2066}", "\u{2069}", "\u{2800}", "\u{3164}", "\u{fe0f}",
+        "\u{feff}",
+    ];
+    let most = [
+        "\u{ffa0}",
+        "\u{fff9}",
+        "\u{1d173}",
+        "\u{e0001}",
+        "\u{e0061}",
+        "\u{e0100}",
+        "\u{85}",
+        "\u{7f}",
+        "\u{2028}",
+    ];
+    for unseen in hidden.into_iter().chain(more).chain(most) {
+        for name in [format!("a{unseen}da"), format!("ada{unseen}"), format!("{unseen}ada")] {
+            assert!(username(&json!(name)).is_err(), "{name:?}");
+        }
+    }
+}
+
+#[test]
+fn a_name_does_not_turn_what_stands_around_it() {
+    let fields = |name: &str| -> Vec<String> {
+        let body = json!({"username": "ada", "name": name, "lastname": name, "email": "a@b.org", "password": "correct horse"});
+        let errors = Registration::parse(&body).err().unwrap_or_default();
+        errors.into_iter().map(|error| error.field).collect()
+    };
+    for bad in
+        ["A\u{202e}da", "A\u{2066}da", "A\u{200f}", "A\u{61c}", "A\u{2028}da", "A\u{1b}[31mda", "A\u{85}"]
+    {
+        assert_eq!(fields(bad), ["name", "lastname"], "{bad:?}");
+    }
+    // Joiners and the variants of a letter belong to the way in which some names are written.
+    for good in
+        ["Ada Maria", "O\u{2019}Neil", "\u{645}\u{200c}\u{645}", "\u{845b}\u{e0100}", "\u{5d0}\u{5d1}"]
+    {
+        assert_eq!(fields(good), [""; 0], "{good:?}");
+    }
+}
+
+#[test]
 fn names_that_look_alike_are_one() {
-    for (one, other) in [("Ada", "aDA"), ("AM\u{c9}LIE", "ame\u{301}lie"), ("\u{212b}", "\u{e5}")] {
+    for (one, other) in [
+        ("Ada", "aDA"),
+        ("AM\u{c9}LIE", "ame\u{301}lie"),
+        ("\u{212b}", "\u{e5}"),
+        ("\u{391}\u{3a3}", "\u{3b1}\u{3c3}"),
+        ("\u{3b1}\u{3c2}", "\u{3b1}\u{3c3}"),
+        ("Stra\u{df}e", "STRASSE"),
+    ] {
         assert_eq!(normalised(one), normalised(other));
     }
     assert_ne!(normalised("ada"), normalised("adá"));
+}
+
+#[test]
+fn names_are_kept_under_what_they_were_kept_under() {
+    for (name, key) in [
+        ("Ada", "ada"),
+        ("ada.lovelace+7@Example", "ada.lovelace+7@example"),
+        ("\u{c4}DA", "\u{e4}da"),
+        ("\u{611b}", "\u{611b}"),
+    ] {
+        assert_eq!(normalised(name), key);
+    }
+}
+
+#[test]
+fn each_letter_is_one_in_whatever_case() {
+    for c in char::MIN..=char::MAX {
+        let key = normalised(&c.to_string());
+        for other in [c.to_uppercase().to_string(), c.to_lowercase().to_string(), key.clone()] {
+            assert_eq!(normalised(&other), key, "{c:?}");
+        }
+    }
 }
 
 proptest! {

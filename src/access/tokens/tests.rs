@@ -136,6 +136,16 @@ fn no_other_algorithm_is_taken() {
 }
 
 #[test]
+fn what_must_be_understood_is_not() {
+    for crit in [json!(["b64"]), json!(["exp"]), json!([])] {
+        let token = signed(|header, _| header["crit"] = crit);
+        assert_eq!(ours().verify(&token), Err(Refusal::Critical));
+    }
+    let token = signed(|header, _| header["crit"] = json!("b64"));
+    assert_eq!(ours().verify(&token), Err(Refusal::Malformed));
+}
+
+#[test]
 fn the_key_must_be_named() {
     for kid in [Value::Null, json!(""), json!("00000000")] {
         let token = signed(|header, _| header["kid"] = kid);

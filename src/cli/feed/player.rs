@@ -37,6 +37,10 @@ pub(super) struct Player<'s> {
     is_over: bool,
     /// Why, if there was more to be sent.
     ended: Option<String>,
+    /// The first that failed: its number, and its name.
+    failed: Option<(u64, String)>,
+    /// The name of the last that was sent.
+    last: Option<String>,
     /// When it ends whatever is under way.
     stop_at: Option<Instant>,
 }
@@ -71,6 +75,8 @@ impl<'s> Player<'s> {
             progress,
             is_over: false,
             ended: None,
+            failed: None,
+            last: None,
             stop_at: None,
         }
     }
@@ -93,7 +99,15 @@ impl<'s> Player<'s> {
         }
         self.progress.end();
         let elapsed = self.pace.began.elapsed();
-        Ok(self.tally.summary(elapsed, self.ended))
+        let place = self.place();
+        let ended = self.ended.map(|why| format!("{why}{place}"));
+        Ok(self.tally.summary(elapsed, ended))
+    }
+
+    /// Where it goes on after a failure, for people.
+    fn place(&self) -> String {
+        let (Some((_, failed)), Some(last)) = (&self.failed, &self.last) else { return String::new() };
+        format!("; it goes on at {failed}: all before it was answered, and nothing after {last} was sent")
     }
 
     fn show(&self) {
@@ -127,6 +141,7 @@ impl<'s> Player<'s> {
     fn send(&mut self, batch: Batch, due: Instant) {
         let (sender, number) = (self.sender, batch.number);
         self.batches.insert(number, batch.clone());
+        self.last = Some(batch.name(usize::try_from(batch.commands).unwrap_or(usize::MAX).saturating_sub(1)));
         self.under_way.push(Box::pin(async move {
             let outcome = sender.send(&batch).await;
             Done { number, outcome, latency: due.elapsed() }
@@ -146,9 +161,17 @@ impl<'s> Player<'s> {
     fn note(&mut self, Done { number, outcome, latency }: &Done) {
         let batch = self.batches.remove(number).expect("what is done was under way");
         self.tally.note(batch.system, outcome, *latency);
+        self.note_failed(&batch, outcome);
         outcome.told.iter().for_each(|what| self.progress.tell(what));
         if let Some(why) = &outcome.end {
             self.end(why);
+        }
+    }
+
+    fn note_failed(&mut self, batch: &Batch, outcome: &Outcome) {
+        let is_first = self.failed.as_ref().is_none_or(|(first, _)| batch.number < *first);
+        if outcome.failed > 0 && is_first {
+            self.failed = Some((batch.number, batch.name(0)));
         }
     }
 
@@ -177,6 +200,7 @@ impl<'s> Player<'s> {
         for batch in std::mem::take(&mut self.batches).into_values() {
             let failed = Outcome { failed: batch.commands, ..Outcome::default() };
             self.tally.note(batch.system, &failed, STOP_WAIT);
+            self.note_failed(&batch, &failed);
         }
         self.end("it was ended before the last answers came");
     }

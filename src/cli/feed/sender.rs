@@ -1,10 +1,12 @@
 //! Sends one request until its outcome is known, always under the same key, so that it counts once.
 
 use super::plan::Batch;
+use super::signer::Signer;
 use super::system::System;
+use crate::cli::plain::plain;
 use crate::cli::remote::{Remote, told};
 use anyhow::{Context, Error, Result, bail};
-use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::Deserialize;
@@ -64,6 +66,7 @@ pub(super) struct Sender {
     /// Makes the keys of these commands others than those of anybody else.
     run: Uuid,
     repeating: RefCell<Repeating>,
+    signer: Signer,
 }
 
 /// Requests that are repeated at the moment.
@@ -96,7 +99,7 @@ impl Sender {
     ///
     /// # Errors
     /// Where it cannot be reached, or something else answers.
-    pub(super) async fn connect(remote: &Remote, connections: usize) -> Result<Self> {
+    pub(super) async fn connect(remote: &Remote, connections: usize, signer: Signer) -> Result<Self> {
         let client = remote.client()?.timeout(ANSWER_WAIT).redirect(Policy::none());
         let client = client.pool_max_idle_per_host(connections).build()?;
         let health = client.get(remote.at("/healthz")).send().await.with_context(|| remote.unreachable())?;
@@ -104,7 +107,7 @@ impl Sender {
             bail!("{} is no Refold: asked for its health, {}", remote.url(), told(health).await);
         }
         let urls = System::ALL.map(|system| remote.at(&format!("/{}", system.name())));
-        Ok(Self { client, urls, run: Uuid::now_v7(), repeating: RefCell::default() })
+        Ok(Self { client, urls, run: Uuid::now_v7(), repeating: RefCell::default(), signer })
     }
 
     /// What is repeated at the moment.
@@ -115,8 +118,9 @@ impl Sender {
     /// Sends a request, and repeats it while that makes sense.
     pub(super) async fn send(&self, batch: &Batch) -> Outcome {
         let (began, mut wait, mut repeats) = (Instant::now(), AGAIN_WAIT_MIN, 0);
+        let mut token = self.signer.last();
         let outcome = loop {
-            let attempt = match self.attempt(batch).await {
+            let attempt = match self.attempt(batch, &mut token).await {
                 Ok(attempt) => attempt,
                 Err(error) => Attempt::Again(format!("{:#}", Error::new(error)), Duration::ZERO),
             };
@@ -144,12 +148,16 @@ impl Sender {
         repeating.why = why;
     }
 
-    async fn attempt(&self, batch: &Batch) -> reqwest::Result<Attempt> {
-        let content_type = if batch.is_lines { "application/x-ndjson" } else { "application/json" };
-        let request = self.client.post(self.urls[batch.system as usize].clone());
-        let request = request.header(CONTENT_TYPE, content_type);
-        let request = request.header("Idempotency-Key", format!("feed-{}-{}", self.run, batch.number));
-        let response = request.body(batch.body.clone()).send().await?;
+    /// Sends it, and once more where another token may be taken: of a request that was refused nothing is recorded.
+    async fn attempt(&self, batch: &Batch, token: &mut Option<HeaderValue>) -> reqwest::Result<Attempt> {
+        let mut response = self.post(batch, token.as_ref()).await?;
+        if response.status() == StatusCode::UNAUTHORIZED {
+            match self.signer.instead(token.as_ref()) {
+                Ok(Some(another)) => response = self.post(batch, Some(token.insert(another))).await?,
+                Ok(None) => {}
+                Err(error) => return Ok(Attempt::Never(format!("{}; {error:#}", told(response).await))),
+            }
+        }
         Ok(match response.status().as_u16() {
             200 | 201 => taken(batch, response).await?,
             408 | 429 | 502..=504 => {
@@ -162,6 +170,15 @@ impl Sender {
             }
             _ => Attempt::Done(Outcome { failed: batch.commands, ..wrong(batch, &told(response).await) }),
         })
+    }
+
+    async fn post(&self, batch: &Batch, token: Option<&HeaderValue>) -> reqwest::Result<Response> {
+        let content_type = if batch.is_lines { "application/x-ndjson" } else { "application/json" };
+        let request = self.client.post(self.urls[batch.system as usize].clone());
+        let request = request.header(CONTENT_TYPE, content_type);
+        let request = request.header("Idempotency-Key", format!("feed-{}-{}", self.run, batch.number));
+        let request = token.iter().fold(request, |request, token| request.header(AUTHORIZATION, *token));
+        request.body(batch.body.clone()).send().await
     }
 }
 
@@ -191,7 +208,7 @@ async fn taken(batch: &Batch, response: Response) -> reqwest::Result<Attempt> {
 fn of_lines(batch: &Batch, Answers { accepted, answers }: &Answers) -> Attempt {
     let of = |statuses: fn(&u16) -> bool| answers.iter().filter(move |one| statuses(&one.status));
     if let Some(LineAnswer { detail, .. }) = of(|status| *status >= 500).next() {
-        return Attempt::Again(detail.clone(), Duration::ZERO);
+        return Attempt::Again(plain(detail), Duration::ZERO);
     }
     let known = of(|status| *status == 200).count() as u64;
     let refused = of(|status| (400..500).contains(status));
@@ -207,7 +224,7 @@ fn of_lines(batch: &Batch, Answers { accepted, answers }: &Answers) -> Attempt {
 
 impl LineAnswer {
     fn told(&self, batch: &Batch) -> String {
-        format!("{}: {} {}", batch.name(self.line.saturating_sub(1)), self.status, self.detail)
+        format!("{}: {} {}", batch.name(self.line.saturating_sub(1)), self.status, plain(&self.detail))
     }
 }
 

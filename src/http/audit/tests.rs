@@ -46,10 +46,11 @@ fn a_line_says_who_and_what_and_nothing_secret() {
     let mut admins = request();
     admins.set_data(Caller { id: "7".into(), username: "root".into(), role: Role::Admin });
     let told = lines(|| {
-        login(&request(), Some("ada"), Login::Ok);
-        login(&request(), None, Login::Refused);
+        login(&request(), Some("ada"), Ended::Ok);
+        login(&request(), None, Ended::Refused);
         refused(&request(), StatusCode::UNAUTHORIZED, "the token has expired");
         act(&admins, "enable user", "ada");
+        password(&admins, Ended::Refused);
     });
     let expected = serde_json::json!([
         {"message": "login", "request": "r-1", "user": "ada", "outcome": "ok", "untold": 0},
@@ -57,12 +58,13 @@ fn a_line_says_who_and_what_and_nothing_secret() {
         {"message": "refused", "request": "r-1", "asked": "DELETE /users/ada/disabled", "status": 401,
          "why": "the token has expired", "untold": 0},
         {"message": "act", "request": "r-1", "caller": "7", "user": "root", "act": "enable user", "subject": "ada"},
+        {"message": "password", "request": "r-1", "caller": "7", "user": "root", "outcome": "refused", "untold": 0},
     ]);
     assert_eq!(Value::Array(told), expected);
 }
 
 #[test]
 fn nobody_floods_the_log() {
-    let told = lines(|| (0..LINES_MAX * 2).for_each(|_| login(&request(), None, Login::Limited)));
+    let told = lines(|| (0..LINES_MAX * 2).for_each(|_| login(&request(), None, Ended::Limited)));
     assert_eq!(told.len(), LINES_MAX as usize);
 }

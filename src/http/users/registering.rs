@@ -28,23 +28,24 @@ impl Users {
     /// Gives a user another password, or answers as when they got it under the same key.
     pub(super) async fn changed(
         &self,
+        request: &Request,
         call: &Call,
         user: User,
         change: PasswordChange,
     ) -> Result<Recorded, Problem> {
         let name = normalised(&user.registered.username);
-        let request = call.request(stream::USERS.into(), &call.route(), vec![users::stream(&name)]);
+        let asked = call.request(stream::USERS.into(), &call.route(), vec![users::stream(&name)]);
         let from = user.password_changes;
         let command = |password| Command::ChangePassword { from, password };
         // Of a repeat, the password that was current is not so any more.
-        let recorded =
-            match self.0.commands.foresee(&request, deciding(&name, &command(String::new()))).await? {
-                Some(recorded) => recorded,
-                None => {
-                    self.must_be_current(&name, from, change.current).await?;
-                    self.hashed(&request, &name, &change.new, command).await?
-                }
-            };
+        let recorded = match self.0.commands.foresee(&asked, deciding(&name, &command(String::new()))).await?
+        {
+            Some(recorded) => recorded,
+            None => {
+                self.must_be_current(request, &name, from, change.current).await?;
+                self.hashed(&asked, &name, &change.new, command).await?
+            }
+        };
         let Counted { password_changes } = data(&recorded)?;
         self.must_repeat(&recorded, &name, password_changes, &change.new).await?;
         Ok(recorded)
@@ -74,12 +75,25 @@ impl Users {
         Ok(recorded?)
     }
 
-    async fn must_be_current(&self, name: &str, changes: u64, password: Password) -> Result<(), Problem> {
-        match self.0.users.check(name, Some(password)).await? {
-            Checked::Theirs(user) if user.password_changes == changes => Ok(()),
-            _ => {
+    async fn must_be_current(
+        &self,
+        request: &Request,
+        name: &str,
+        changes: u64,
+        password: Password,
+    ) -> Result<(), Problem> {
+        match self.0.users.check(name, Some(password)).await {
+            Ok(Checked::Theirs(user)) if user.password_changes == changes => Ok(()),
+            Ok(_) => {
+                audit::password(request, Ended::Refused);
                 let (field, reason) = ("current".into(), "is not your password".into());
                 Err(Problem::validation(vec![FieldError { field, reason }]))
+            }
+            Err(unchecked) => {
+                if matches!(unchecked, Unchecked::TooMany(_)) {
+                    audit::password(request, Ended::Limited);
+                }
+                Err(unchecked.into())
             }
         }
     }

@@ -1,6 +1,8 @@
 //! What users look like from outside: what is sent, and what is answered.
 
 use super::super::body::Parse;
+use super::super::patterns::{Email, Name, Text, Username};
+use super::super::typed::Typed;
 use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Enum, Object};
@@ -12,35 +14,15 @@ use serde_json::Value;
 #[derive(Object)]
 #[oai(example)]
 pub struct Registration {
-    /// The name to log in with, in any case: letters and digits, and after the first one also `. _ - @ +`
-    #[oai(validator(
-        min_length = 1,
-        max_length = 64,
-        pattern = r"^[^\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\xa0\xad\u115f\u1160\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufeff\uffa0][^\x00-\x2a\x2c\x2f\x3a-\x3f\x5b-\x5e\x60\x7b-\xa0\xad\u115f\u1160\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufeff\uffa0]*$"
-    ))]
-    username: String,
+    /// The name to log in with, in any case
+    username: Typed<Text<Username>>,
     /// The first name
-    #[oai(validator(
-        min_length = 1,
-        max_length = 200,
-        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\x9f\xa0\xad\u115f\u1160\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufeff\uffa0][^\x00-\x1f\x7f-\x9f]*$"
-    ))]
-    name: String,
+    name: Typed<Text<Name>>,
     /// The last name
-    #[oai(validator(
-        min_length = 1,
-        max_length = 200,
-        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\x9f\xa0\xad\u115f\u1160\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufeff\uffa0][^\x00-\x1f\x7f-\x9f]*$"
-    ))]
-    lastname: String,
-    /// Where to write to: an e-mail address
-    #[oai(validator(
-        min_length = 3,
-        max_length = 254,
-        pattern = r"^([A-Za-z0-9_+-]{1,64}|[A-Za-z0-9_+-]{1,31}\.[A-Za-z0-9_+-]{1,32}|[A-Za-z0-9_+-]{1,20}\.[A-Za-z0-9_+-]{1,20}\.[A-Za-z0-9_+-]{1,20})@[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?){0,3}$"
-    ))]
-    email: String,
-    /// What to log in with
+    lastname: Typed<Text<Name>>,
+    /// Where to write to
+    email: Typed<Text<Email>>,
+    /// What to log in with; counted as it is composed (NFC)
     #[oai(validator(min_length = 10, max_length = 256))]
     password: String,
     /// What they may do, `user` unless said; `admin` is for admins to give
@@ -55,7 +37,7 @@ pub struct PasswordChange {
     /// The password until now
     #[oai(validator(min_length = 10, max_length = 256))]
     current: String,
-    /// The one from now on
+    /// The one from now on; counted as it is composed (NFC)
     #[oai(validator(min_length = 10, max_length = 256))]
     new: String,
 }

@@ -1,4 +1,4 @@
-//! Headers that cannot be read: hosts, keys and receipts.
+//! Headers that cannot be read: hosts, keys, receipts, places in streams, and what is no text in any of them.
 
 use super::{Target, assert_problem, commands};
 use crate::purchases::SHOP;
@@ -75,18 +75,36 @@ async fn receipts_that_are_none() {
     // One that is well-formed may still come: it is waited for, as long as the client likes.
     let unknown = target.client.get("/aggregated").header("Refold-Receipt", format!("0.{writer}.1.0"));
     unknown.clone().header("Prefer", "wait=0").send().await.problem(503, "not-folded");
-    for odd in [
-        "wait",
-        "wait=",
-        "wait=x",
-        "wait=-1",
-        "wait=1e9",
-        "",
-        "\u{e4}",
-        "wait=99999999999999999999",
-        "foo, wait=0",
-    ] {
+    for odd in
+        ["wait", "wait=", "wait=x", "wait=-1", "wait=1e9", "", "wait=99999999999999999999", "foo, wait=0"]
+    {
         target.client.get("/aggregated").header("Prefer", odd).send().await.is(200);
+    }
+    target.unharmed().await;
+}
+
+/// What is no text was meant to say something: taken as nothing, a stream would begin elsewhere than its client believes.
+#[tokio::test]
+async fn headers_that_are_no_text() {
+    let target = Target::start().await;
+    let client = &target.client;
+    let ada = target.ada().await;
+    let views = "/views/food_counts/live";
+    let mut asked = vec![("If-Match", client.put(&ada, &crate::introductions::ada()))];
+    asked.push(("If-Match", client.delete(&ada)));
+    asked.extend(["/events/live", "/alerts", views].map(|path| ("Last-Event-ID", client.get(path))));
+    for path in ["/aggregated", "/introductions", "/stats", "/users", "/projections"] {
+        // Not from an answer that is kept either.
+        client.get(path).send().await.is(200);
+        asked.extend(["Prefer", "Refold-Receipt"].map(|name| (name, client.get(path))));
+    }
+    asked.extend(commands(&target).await.into_iter().map(|call| ("Idempotency-Key", call)));
+    for (name, call) in asked {
+        for bytes in [b"\xff".as_slice(), "\u{e4}".as_bytes(), b"wait=0, \xc3\x28"] {
+            let answer = call.clone().header(name, bytes).send().await;
+            assert!(answer.problem(400, "parameter").starts_with(name), "{name}: {answer:?}");
+            assert_eq!(answer.json()["errors"][0]["field"], name);
+        }
     }
     target.unharmed().await;
 }
