@@ -53,6 +53,8 @@ impl Link {
     /// # Errors
     /// No server answers in time, or one does and does not take the credentials, or is not the one of the certificate.
     pub(super) async fn open(options: &Options) -> Result<Self, LogError> {
+        // Other crates bring along another provider, and rustls does not choose. Where one is chosen, it stays.
+        drop(rustls::crypto::ring::default_provider().install_default());
         let refusal = Arc::new(Mutex::new(None));
         let connect = tuned(options.connect_options()?, Arc::clone(&refusal)).connect(options.addresses()?);
         let servers = options.servers();
@@ -98,7 +100,8 @@ impl Link {
         ))
     }
 
-    fn silent(&self, subject: &str) -> LogError {
+    /// That there was no answer: for want of rights, or because nobody was there.
+    pub(super) fn silent(&self, subject: &str) -> LogError {
         let why = self.why_silent(subject);
         if why.to_lowercase().contains(NO_RIGHTS) { LogError::Broken(why) } else { LogError::Away(why) }
     }
@@ -174,9 +177,9 @@ fn tuned(options: ConnectOptions, refusal: Arc<Mutex<Option<String>>>) -> Connec
 fn connect_error(servers: &str, error: &ConnectError) -> LogError {
     let why = format!("{servers}: {}", with_causes(error));
     match error.kind() {
-        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
-            LogError::Broken(format!("{why}: set nats.user and nats.password, nats.token or nats.credentials_file"))
-        }
+        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => LogError::Broken(
+            format!("{why}: set nats.user and nats.password, nats.token or nats.credentials_file"),
+        ),
         ConnectErrorKind::Tls => LogError::Broken(why),
         _ if is_of_tls(error) => {
             LogError::Broken(format!("{why}: see nats.tls, nats.ca_file and nats.certificate_file"))

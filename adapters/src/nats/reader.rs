@@ -77,10 +77,8 @@ fn consumer(from: Offset) -> pull::Config {
 fn consumer_error(link: &Link, stream: &str, error: &ConsumerError) -> LogError {
     match error.kind() {
         ConsumerErrorKind::JetStream(error) => refused(&format!("the stream {stream}"), &error),
-        _ => match link.ensure_connected() {
-            Ok(()) => LogError::Away(format!("the stream {stream} cannot be read: {}", with_causes(error))),
-            Err(lost) => lost,
-        },
+        ConsumerErrorKind::TimedOut => link.silent(&format!("CONSUMER.CREATE.{stream}")),
+        _ => LogError::Away(format!("the stream {stream} cannot be read: {}", with_causes(error))),
     }
 }
 
@@ -126,11 +124,14 @@ impl Reader {
             return Err(self.ended(&format!("delivery {delivery} came after {}", self.deliveries)));
         }
         if self.last >= Some(offset) {
-            return Err(LogError::Broken(format!("{}: offset {offset} came after {:?}", self.stream, self.last)));
+            return Err(LogError::Broken(format!(
+                "{}: offset {offset} came after {:?}",
+                self.stream, self.last
+            )));
         }
         self.deliveries = delivery;
         self.last = Some(offset);
-        Ok((offset >= self.from).then(|| (offset, message.message.payload)))
+        Ok((offset >= self.from).then_some((offset, message.message.payload)))
     }
 
     /// What was on its way when a connection was lost never comes, and nothing tells that of the newest record.
