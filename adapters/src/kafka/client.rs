@@ -89,11 +89,18 @@ impl ClientContext for Trouble {
         // That all are away comes last and gives no reason.
         let code = error.rdkafka_error_code().filter(|code| *code != Code::AllBrokersDown);
         if let Some(code) = code {
-            // A connection that breaks in the middle of a handshake is no reason to look at certificates.
-            let is_cut = code == Code::SSL && reason.contains("Disconnected");
-            *self.last() =
-                Some((if is_cut { Code::BrokerTransportFailure } else { code }, reason.to_owned()));
+            *self.last() = Some((meant(code, reason), reason.to_owned()));
         }
+    }
+}
+
+/// A connection that breaks in the middle of a handshake is no reason to look at certificates, but one that the other side
+/// ends with an alert is.
+fn meant(code: Code, reason: &str) -> Code {
+    match code {
+        Code::SSL if !reason.contains("error:") && !reason.contains("verif") => Code::BrokerTransportFailure,
+        Code::BrokerTransportFailure if reason.contains("SSL alert") => Code::SSL,
+        other => other,
     }
 }
 

@@ -24,6 +24,9 @@ const RECONNECT_MS: [u32; 2] = [100, 1_000];
 /// take, so that librdkafka can ask again on a new one.
 const ANSWER_MS: u32 = 3_000;
 
+/// How long a topic may seem not to be there, in milliseconds: a broker that has just started may not know it yet.
+const UNKNOWN_TOPIC_MS: u32 = 3_000;
+
 /// The section `[kafka]`. It holds secrets, so it cannot be shown.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -104,6 +107,7 @@ impl Settings {
         client.set("security.protocol", self.protocol());
         // A topic that is gone must not come back empty, with whatever retention the cluster gives it.
         client.set("allow.auto.create.topics", "false");
+        client.set("topic.metadata.propagation.max.ms", UNKNOWN_TOPIC_MS.to_string());
         client.set("enable.metrics.push", "false");
         client.set("socket.keepalive.enable", "true");
         client.set("socket.timeout.ms", ANSWER_MS.to_string());
