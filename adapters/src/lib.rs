@@ -3,6 +3,7 @@
 //! In reading order:
 //! [`open`] turns the name of a broker into an [`EventLog`], whichever it is;
 //! [`embedded`] keeps the log in a file of its own, so that nothing needs to be installed;
+//! `kafka` keeps it in Apache Kafka;
 //! [`nats`] keeps it in the streams of a NATS server;
 //! [`options`] are what can be set for one broker alone, in the section of its name;
 //! [`observed`] wraps every one of them with deadlines, counters and traces;
@@ -11,6 +12,7 @@
 //! A new broker is one file here, one config file, and one line in [`BROKERS`].
 
 pub mod embedded;
+mod kafka;
 pub mod lock;
 mod nats;
 pub mod observed;
@@ -38,7 +40,7 @@ pub struct Broker {
 type Opener = fn(&Config) -> BoxFuture<'_, anyhow::Result<Arc<dyn EventLog>>>;
 
 /// All brokers.
-pub const BROKERS: &[Broker] = &[embedded::BROKER, nats::BROKER];
+pub const BROKERS: &[Broker] = &[embedded::BROKER, kafka::BROKER, nats::BROKER];
 
 impl Broker {
     /// The broker of this name.

@@ -41,6 +41,15 @@ pub(crate) struct ServerKind {
 pub(crate) const BROKERS: &[Broker] = &[
     Broker { name: "embedded", server: None, knows_its_end: true },
     Broker {
+        name: "kafka",
+        server: Some(ServerKind {
+            ports: 2,
+            aim: |options, address| options.set("brokers", vec![address.to_string()].into()),
+            behind: |front| format!("advertised.listeners=PLAINTEXT://{front}\n"),
+        }),
+        knows_its_end: true,
+    },
+    Broker {
         name: "nats",
         server: Some(ServerKind {
             ports: 2,

@@ -93,9 +93,9 @@ async fn an_append_without_an_answer_is_unknown_and_may_be_repeated(test: UnderT
     append_until_confirmed(&*log, 0, "b").await;
     append_until_confirmed(&*log, 0, "c").await;
     let read = read_until(&*log, 0, "c").await;
-    // The first of the two came through: the repeat is a duplicate, which the gate will void.
+    // The first of the two came through. Where the repeat did, too, it is a duplicate, which the gate will void; Kafka knows it
+    // again.
     assert_eq!(distinct(&read), ["a", "b", "c"], "{read:?}");
-    assert!(read.iter().filter(|text| *text == "b").count() >= 2, "{read:?}");
 }
 
 /// Appends a text as a writer does: again and again, until its outcome is known.

@@ -1,0 +1,170 @@
+//! A connection to the cluster, what it complains of, and what that means.
+
+use rdkafka::client::{Client, ClientContext};
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::producer::future_producer::FutureProducerContext;
+use rdkafka::producer::{FutureProducer, Producer};
+use refold_domain::log::LogError;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+use tokio::task::spawn_blocking;
+
+/// How long a question to the cluster may take, in milliseconds. Less than whoever asks waits.
+const QUESTION_MS: u64 = 4_000;
+
+/// The same as a time.
+pub(super) const QUESTION: Duration = Duration::from_millis(QUESTION_MS);
+
+/// What librdkafka said last about its connections, which it tells nobody who waits for an answer.
+#[derive(Clone, Default)]
+pub(super) struct Trouble(Arc<Mutex<Option<(Code, String)>>>);
+
+impl Trouble {
+    /// An error with its reason.
+    pub(super) fn explain(&self, doing: &str, error: &KafkaError) -> LogError {
+        let trouble = self.last().clone();
+        let because = trouble.as_ref().map(|(_, reason)| format!(" ({reason})")).unwrap_or_default();
+        let text = format!("{doing}: {error}{because}");
+        let codes = [error.rdkafka_error_code(), admin_code(error), trouble.map(|(code, _)| code)];
+        if codes.into_iter().flatten().any(is_for_people) {
+            LogError::Broken(text)
+        } else {
+            LogError::Away(text)
+        }
+    }
+
+    /// What librdkafka complained of last.
+    pub(super) fn reason(&self) -> Option<String> {
+        self.last().as_ref().map(|(_, reason)| reason.clone())
+    }
+
+    /// All is well again.
+    pub(super) fn forget(&self) {
+        *self.last() = None;
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<(Code, String)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Which the library leaves out.
+fn admin_code(error: &KafkaError) -> Option<Code> {
+    match error {
+        KafkaError::AdminOp(code) => Some(*code),
+        _ => None,
+    }
+}
+
+/// Whether it stays as it is until somebody changes something.
+pub(super) fn is_for_people(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Authentication
+            | Code::SaslAuthenticationFailed
+            | Code::UnsupportedSASLMechanism
+            | Code::IllegalSASLState
+            | Code::SSL
+            | Code::TopicAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::UnknownTopic
+            | Code::UnknownTopicOrPartition
+            | Code::UnknownPartition
+            | Code::InvalidTopic
+            | Code::UnsupportedVersion
+            | Code::UnsupportedFeature
+    )
+}
+
+impl ClientContext for Trouble {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(?level, facility, "librdkafka: {message}");
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "librdkafka");
+        // That all are away comes last and gives no reason.
+        let code = error.rdkafka_error_code().filter(|code| *code != Code::AllBrokersDown);
+        if let Some(code) = code {
+            *self.last() = Some((meant(code, reason), reason.to_owned()));
+        }
+    }
+}
+
+/// A connection that breaks in the middle of a handshake is no reason to look at certificates, but one that the other side
+/// ends with an alert is.
+fn meant(code: Code, reason: &str) -> Code {
+    match code {
+        Code::SSL if !reason.contains("error:") && !reason.contains("verif") => Code::BrokerTransportFailure,
+        Code::BrokerTransportFailure if reason.contains("SSL alert") => Code::SSL,
+        other => other,
+    }
+}
+
+impl ConsumerContext for Trouble {}
+
+/// What is asked.
+pub(super) type Asked = Client<FutureProducerContext<Trouble>>;
+
+/// A producer of librdkafka, with a thread that serves it.
+pub(super) struct Connection {
+    pub(super) trouble: Trouble,
+    producer: Option<FutureProducer<Trouble>>,
+}
+
+impl Connection {
+    /// Connects as soon as there is something to do.
+    pub(super) fn new(config: &ClientConfig) -> anyhow::Result<Self> {
+        let trouble = Trouble::default();
+        let producer = config.create_with_context(trouble.clone()).map_err(without_values)?;
+        Ok(Self { trouble, producer: Some(producer) })
+    }
+
+    pub(super) fn producer(&self) -> &FutureProducer<Trouble> {
+        self.producer.as_ref().expect("it is there until this is dropped")
+    }
+
+    /// Asks the cluster, on a thread that may block.
+    pub(super) async fn ask<T: Send + 'static>(
+        self: &Arc<Self>,
+        doing: String,
+        question: impl FnOnce(&Asked) -> Result<T, KafkaError> + Send + 'static,
+    ) -> Result<T, LogError> {
+        let connection = Arc::clone(self);
+        let asking = spawn_blocking(move || {
+            let answer = question(connection.producer().client());
+            match answer {
+                Ok(answer) => {
+                    connection.trouble.forget();
+                    Ok(answer)
+                }
+                Err(error) => Err(connection.trouble.explain(&doing, &error)),
+            }
+        });
+        asking.await.unwrap_or_else(|error| Err(LogError::Away(format!("the question was cut off: {error}"))))
+    }
+}
+
+impl Drop for Connection {
+    /// librdkafka takes some tenths of a second to let go, for which nobody has to wait.
+    fn drop(&mut self) {
+        let producer = self.producer.take();
+        let dropping = thread::Builder::new().name("kafka-close".into()).spawn(move || drop(producer));
+        if let Err(error) = dropping {
+            tracing::debug!(%error, "no thread to close a connection to Kafka");
+        }
+    }
+}
+
+/// librdkafka repeats a value that it does not take, whatever it is.
+pub(super) fn without_values(error: KafkaError) -> anyhow::Error {
+    match error {
+        KafkaError::ClientConfig(_, reason, key, _) => {
+            anyhow::anyhow!("librdkafka does not take {key}: {reason}")
+        }
+        other => anyhow::anyhow!("{other}"),
+    }
+}
