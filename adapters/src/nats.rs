@@ -61,7 +61,8 @@ struct NatsLog {
 fn open(config: &Config) -> BoxFuture<'_, anyhow::Result<Arc<dyn EventLog>>> {
     Box::pin(async {
         let options = Options::of(config)?;
-        let partitions: Vec<_> = (0..config.partitions).map(|number| Partition::new(config, number)).collect();
+        let partitions: Vec<_> =
+            (0..config.partitions).map(|number| Partition::new(config, number)).collect();
         let asking = Link::open(&options).await?;
         streams::ensure(&asking, config, &partitions, &options).await?;
         let reading = Arc::new(Link::open(&options).await?);
@@ -104,7 +105,9 @@ impl NatsLog {
             PublishErrorKind::StreamNotFound => {
                 AppendError::Refused(format!("there is no stream that takes {}", partition.subject))
             }
-            PublishErrorKind::MaxAckPending => AppendError::Refused("too many appends wait for a confirm".into()),
+            PublishErrorKind::MaxAckPending => {
+                AppendError::Refused("too many appends wait for a confirm".into())
+            }
             _ => match error.source().and_then(|source| source.downcast_ref::<jetstream::Error>()) {
                 Some(error) if NOT_STORED.contains(&error.error_code()) => {
                     AppendError::Refused(format!("{}: {error}", partition.stream))

@@ -1,7 +1,9 @@
 //! What may lose history: limits that delete, records that are gone, confirms that mean too little.
 
 use super::options::Options;
-use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, PersistenceMode, RetentionPolicy, StorageType};
+use async_nats::jetstream::stream::{
+    Config, DiscardPolicy, Info, PersistenceMode, RetentionPolicy, StorageType,
+};
 use refold_domain::log::Risk;
 
 /// The first version whose servers tell a waiting reader that they are there.
@@ -32,7 +34,8 @@ pub(super) fn of_server(version: &str, options: &Options) -> Vec<Risk> {
     let known = parsed(version);
     let mut risks = Vec::new();
     if known.is_some_and(|version| version < WITH_HEARTBEATS) {
-        let found = format!("the server is {version}: it does not tell readers that it is there (2.9 and later do)");
+        let found =
+            format!("the server is {version}: it does not tell readers that it is there (2.9 and later do)");
         risks.push(fatal(found, "install a newer nats-server".into()));
     }
     if known.is_some_and(|version| version < WITH_SYNC_INTERVAL) {
@@ -61,14 +64,16 @@ fn deletes(config: &Config) -> impl Iterator<Item = (String, String)> {
         (config.max_messages_per_subject, "max_msgs_per_subject", "--max-msgs-per-subject=-1"),
     ];
     let limits = limits.into_iter().filter(move |(limit, ..)| is_old && *limit > 0);
-    let limits = limits
-        .map(move |(limit, name, flag)| (format!("{name} is {limit}: older records are deleted"), edit(flag)));
+    let limits = limits.map(move |(limit, name, flag)| {
+        (format!("{name} is {limit}: older records are deleted"), edit(flag))
+    });
     let age = (!config.max_age.is_zero()).then(|| {
         let seconds = config.max_age.as_secs_f64();
         (format!("max_age is {seconds} s: older records are deleted"), edit("--max-age=-1"))
     });
     let retention = (config.retention != RetentionPolicy::Limits).then(|| {
-        let found = format!("its retention is {:?}: records are deleted once they were read", config.retention);
+        let found =
+            format!("its retention is {:?}: records are deleted once they were read", config.retention);
         (found, edit("--retention=limits"))
     });
     let rollup = config.allow_rollup.then(|| {
@@ -77,7 +82,10 @@ fn deletes(config: &Config) -> impl Iterator<Item = (String, String)> {
     let memory = (config.storage == StorageType::Memory)
         .then(|| ("it is kept in memory: a restart deletes it".to_owned(), NOT_CHANGEABLE.to_owned()));
     let early = (config.persist_mode == Some(PersistenceMode::Async)).then(|| {
-        ("it confirms records before they are written (persist_mode async)".to_owned(), NOT_CHANGEABLE.to_owned())
+        (
+            "it confirms records before they are written (persist_mode async)".to_owned(),
+            NOT_CHANGEABLE.to_owned(),
+        )
     });
     let expiring = (config.allow_message_ttl || config.subject_delete_marker_ttl.is_some())
         .then(|| ("it lets records expire (allow_msg_ttl)".to_owned(), NOT_CHANGEABLE.to_owned()));
@@ -119,7 +127,8 @@ fn weak(info: &Info, options: &Options) -> impl Iterator<Item = (String, String)
         (format!("it is not complete on {}", names.join(", ")), "see that these servers run".to_owned())
     });
     let unguarded = (!config.deny_delete || !config.deny_purge).then(|| {
-        let found = "its records may be deleted by anybody who may use it (deny_delete, deny_purge)".to_owned();
+        let found =
+            "its records may be deleted by anybody who may use it (deny_delete, deny_purge)".to_owned();
         (found, edit("--deny-delete --deny-purge"))
     });
     let limits = [(config.max_messages, "max_msgs"), (config.max_bytes, "max_bytes")];

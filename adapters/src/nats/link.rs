@@ -174,9 +174,9 @@ fn tuned(options: ConnectOptions, refusal: Arc<Mutex<Option<String>>>) -> Connec
 fn connect_error(servers: &str, error: &ConnectError) -> LogError {
     let why = format!("{servers}: {}", with_causes(error));
     match error.kind() {
-        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
-            LogError::Broken(format!("{why}: set nats.user and nats.password, nats.token or nats.credentials_file"))
-        }
+        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => LogError::Broken(
+            format!("{why}: set nats.user and nats.password, nats.token or nats.credentials_file"),
+        ),
         ConnectErrorKind::Tls => LogError::Broken(why),
         _ if is_of_tls(error) => {
             LogError::Broken(format!("{why}: see nats.tls, nats.ca_file and nats.certificate_file"))

@@ -37,7 +37,8 @@ impl Options {
     /// Names the key whose value cannot be used.
     pub(super) fn of(config: &Config) -> Result<Self, LogError> {
         let read = config.options.read::<Self>();
-        let options = read.map_err(|error| LogError::Broken(format!("the section nats: {}", error.message())))?;
+        let options =
+            read.map_err(|error| LogError::Broken(format!("the section nats: {}", error.message())))?;
         options.addresses()?;
         options.ensure_one_identity()?;
         if !REPLICAS.contains(&options.replicas) {
@@ -69,7 +70,10 @@ impl Options {
     /// One of them is no address; it is not shown, for there may be a password in it.
     pub(super) fn addresses(&self) -> Result<Vec<ServerAddr>, LogError> {
         if self.servers.is_empty() {
-            return Err(wrong("nats.servers", "names no server: set it to [\"nats://127.0.0.1:4222\"] or the like"));
+            return Err(wrong(
+                "nats.servers",
+                "names no server: set it to [\"nats://127.0.0.1:4222\"] or the like",
+            ));
         }
         self.servers.iter().map(|server| address(server)).collect()
     }

@@ -126,7 +126,10 @@ impl Reader {
             return Err(self.ended(&format!("delivery {delivery} came after {}", self.deliveries)));
         }
         if self.last >= Some(offset) {
-            return Err(LogError::Broken(format!("{}: offset {offset} came after {:?}", self.stream, self.last)));
+            return Err(LogError::Broken(format!(
+                "{}: offset {offset} came after {:?}",
+                self.stream, self.last
+            )));
         }
         self.deliveries = delivery;
         self.last = Some(offset);

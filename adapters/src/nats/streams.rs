@@ -110,7 +110,9 @@ fn refuse_other(partition: &Partition, info: &Info) -> Result<(), LogError> {
     let Partition { stream, subject } = partition;
     let config = &info.config;
     let wrong = if config.mirror.is_some() || config.sources.is_some() {
-        format!("the stream {stream} copies others: delete it if it is not needed, or choose another log.name")
+        format!(
+            "the stream {stream} copies others: delete it if it is not needed, or choose another log.name"
+        )
     } else if config.subjects != [subject.as_str()] || config.subject_transform.is_some() {
         format!(
             "the stream {stream} takes {:?}, not {subject:?} alone as it comes: nats stream edit {stream} --subjects={subject}",
@@ -140,18 +142,17 @@ struct NamesAnswer {
 async fn refuse_more(link: &Link, config: &Config) -> Result<(), LogError> {
     let question = NamesQuestion { subject: format!("{}.*", config.name) };
     let answer: Result<NamesAnswer, _> = link.ask("STREAM.NAMES", &question).await?;
-    let names = answer.map_err(|error| refused("the names of the streams", &error))?.streams.unwrap_or_default();
+    let names =
+        answer.map_err(|error| refused("the names of the streams", &error))?.streams.unwrap_or_default();
     let prefix = format!("{}-p", config.name);
     let numbers = names.iter().filter_map(|name| name.strip_prefix(&prefix)?.parse::<u32>().ok());
     match numbers.max() {
-        Some(last) if last >= config.partitions => {
-            Err(LogError::Broken(format!(
-                "there is a stream {prefix}{last}, and the config says {} partitions: set log.partitions = {}, or choose \
+        Some(last) if last >= config.partitions => Err(LogError::Broken(format!(
+            "there is a stream {prefix}{last}, and the config says {} partitions: set log.partitions = {}, or choose \
                  another log.name",
-                config.partitions,
-                u64::from(last) + 1
-            )))
-        }
+            config.partitions,
+            u64::from(last) + 1
+        ))),
         _ => Ok(()),
     }
 }
