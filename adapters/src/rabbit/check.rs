@@ -127,8 +127,8 @@ fn outdated(version: &str) -> Option<Risk> {
 }
 
 fn of_policy(settings: &Settings, name: &str, stream: &Stream) -> Option<Risk> {
-    let policies = stream.policies();
-    let set = RETENTION.iter().filter_map(|key| Some(format!("{key} = {}", policies.get(*key)?)));
+    let policies = stream.policies.as_ref();
+    let set = RETENTION.iter().filter_map(|key| Some(format!("{key} = {}", policies?.get(*key)?)));
     let set: Vec<String> = set.collect();
     let named = |policy: &Option<String>| policy.clone().filter(|policy| !policy.is_empty());
     let clear = [

@@ -1,7 +1,7 @@
 //! What only RabbitMQ's management plugin tells, over HTTP.
 
 use super::options::Settings;
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -17,33 +17,33 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::compat::FuturesAsyncReadCompatExt;
 use url::Url;
 
 /// How long one answer may take, in milliseconds.
 const ANSWER_WAIT_MS: u64 = 5_000;
 
+/// How long it may take until it knows a stream that was just made, in milliseconds.
+const KNOWN_WAIT_MS: u64 = 8_000;
+
+/// How long it is left alone in between, in milliseconds.
+const KNOWN_PAUSE_MS: u64 = 500;
+
 /// How many bytes one answer may have.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
-/// What it says of a stream.
+/// What it says of a stream, some seconds ago before 4.3.
 #[derive(Deserialize)]
 pub(super) struct Stream {
     pub(super) policy: Option<String>,
     pub(super) operator_policy: Option<String>,
-    /// What both policies come to; an empty list where there is none.
-    #[serde(default)]
-    effective_policy_definition: Value,
+    /// What both policies come to. Missing as long as nothing is known of the stream.
+    #[serde(rename = "effective_policy_definition")]
+    pub(super) policies: Option<Map<String, Value>>,
     /// The nodes that have a replica.
     #[serde(default)]
     pub(super) members: Vec<String>,
-}
-
-impl Stream {
-    pub(super) fn policies(&self) -> Map<String, Value> {
-        self.effective_policy_definition.as_object().cloned().unwrap_or_default()
-    }
 }
 
 #[derive(Deserialize)]
@@ -56,9 +56,25 @@ pub(super) async fn version(settings: &Settings, base: &Url) -> anyhow::Result<S
     Ok(get::<Overview>(settings, base, "api/overview").await?.rabbitmq_version)
 }
 
+/// The two ways to ask about a stream: since 4.3 the first tells what is so now, before that the second tells what was so
+/// when it last looked.
+const QUERIES: [&str; 2] = ["?disable_stats=true", ""];
+
+/// All that it knows of a stream, with its policies.
 pub(super) async fn stream(settings: &Settings, base: &Url, stream: &str) -> anyhow::Result<Stream> {
     let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
-    get(settings, base, &format!("api/queues/{}/{}", encode(&settings.virtual_host), encode(stream))).await
+    let path = format!("api/queues/{}/{}", encode(&settings.virtual_host), encode(stream));
+    let until = Instant::now() + Duration::from_millis(KNOWN_WAIT_MS);
+    loop {
+        for query in QUERIES {
+            let stream: Stream = get(settings, base, &format!("{path}{query}")).await?;
+            if stream.policies.is_some() {
+                return Ok(stream);
+            }
+        }
+        ensure!(Instant::now() < until, "it does not say which policies the streams have");
+        sleep(Duration::from_millis(KNOWN_PAUSE_MS)).await;
+    }
 }
 
 async fn get<T: DeserializeOwned>(settings: &Settings, base: &Url, path: &str) -> anyhow::Result<T> {
