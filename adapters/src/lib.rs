@@ -5,6 +5,7 @@
 //! [`embedded`] keeps the log in a file of its own, so that nothing needs to be installed;
 //! `kafka` keeps it in Apache Kafka;
 //! [`nats`] keeps it in the streams of a NATS server;
+//! [`rabbit`] keeps it in those of RabbitMQ;
 //! [`options`] are what can be set for one broker alone, in the section of its name;
 //! [`observed`] wraps every one of them with deadlines, counters and traces;
 //! [`lock`] keeps a second process out of a data directory.
@@ -17,6 +18,7 @@ pub mod lock;
 mod nats;
 pub mod observed;
 pub mod options;
+mod rabbit;
 
 use anyhow::Context;
 use futures::future::BoxFuture;
@@ -40,7 +42,7 @@ pub struct Broker {
 type Opener = fn(&Config) -> BoxFuture<'_, anyhow::Result<Arc<dyn EventLog>>>;
 
 /// All brokers.
-pub const BROKERS: &[Broker] = &[embedded::BROKER, kafka::BROKER, nats::BROKER];
+pub const BROKERS: &[Broker] = &[embedded::BROKER, kafka::BROKER, nats::BROKER, rabbit::BROKER];
 
 impl Broker {
     /// The broker of this name.

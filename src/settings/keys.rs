@@ -114,8 +114,8 @@ pub(super) enum Allowed {
 
 /// Whether an entry gives a secret away to whoever reads it.
 pub(super) fn holds_secret(Entry { key, value, .. }: &Entry) -> bool {
-    let is_secret = KEYS.iter().any(|(known, allowed)| known == key && matches!(allowed, Allowed::Secret));
-    is_secret && matches!(&value.kind, ValueKind::String(text) if !text.is_empty())
+    allowed(key).is_some_and(|allowed| is_secret(key, &allowed))
+        && matches!(&value.kind, ValueKind::String(text) if !text.is_empty())
 }
 
 /// Finds fault with an entry: its key is not known, or its value is not allowed.

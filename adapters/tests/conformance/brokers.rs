@@ -58,6 +58,15 @@ pub(crate) const BROKERS: &[Broker] = &[
         }),
         knows_its_end: true,
     },
+    Broker {
+        name: "rabbit",
+        server: Some(ServerKind {
+            ports: 4,
+            aim: |options, address| options.set("servers", vec![address.to_string()].into()),
+            behind: |_| String::new(),
+        }),
+        knows_its_end: false,
+    },
 ];
 
 /// Those that are to be tested.

@@ -1,0 +1,142 @@
+//! The streams that the partitions are: looked for and made.
+
+use super::failure::{Failure, answer};
+use super::link::Link;
+use super::options::Settings;
+use crate::{Access, Config};
+use lapin::options::QueueDeclareOptions;
+use lapin::types::{AMQPValue, FieldTable};
+use refold_domain::log::LogError;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// How long a server that has just started may say that a stream is not there, in milliseconds.
+const RECOVERY_WAIT_MS: u64 = 3_000;
+
+/// How long it is left alone in between, in milliseconds.
+const RECOVERY_PAUSE_MS: u64 = 100;
+
+/// How long nothing is appended to new streams, in milliseconds: a new server that is killed within about a second of its
+/// first stream's declaration forgets that stream with all that it has confirmed.
+const SETTLE_MS: u64 = 2_000;
+
+/// The stream of a partition.
+pub(super) fn name(log: &str, partition: u32) -> String {
+    format!("{log}.p{partition}")
+}
+
+/// Sees that all partitions are there and no more, and makes them where that may be done.
+pub(super) async fn ensure(link: &Link, config: &Config, settings: &Settings) -> Result<(), LogError> {
+    none_beyond(link, config).await?;
+    let mut found = look(link, config).await?;
+    if found.iter().any(Option::is_none)
+        && (config.access != Access::Create || found.iter().any(Option::is_some))
+    {
+        found = look_until_recovered(link, config).await?;
+    }
+    let missing: Vec<String> = missing(config, &found);
+    if !missing.is_empty() {
+        may_be_made(config, &missing, &found)?;
+        for stream in &missing {
+            declare(link, stream, settings.replicas).await.map_err(|failure| failure.of(stream))?;
+        }
+    }
+    // Another process may have declared them just now.
+    if config.access == Access::Create && found.iter().flatten().all(|records| *records == 0) {
+        sleep(Duration::from_millis(SETTLE_MS)).await;
+    }
+    Ok(())
+}
+
+/// About how many records a stream has, some seconds ago.
+pub(super) async fn find(link: &Link, stream: &str) -> Result<u32, Failure> {
+    let channel = link.channel().await?;
+    let passive = QueueDeclareOptions::durable().passive();
+    let declared = channel.queue_declare(stream.into(), passive, FieldTable::default());
+    Ok(answer(declared).await?.message_count())
+}
+
+/// Makes a stream, or finds it as it would be made.
+pub(super) async fn declare(link: &Link, stream: &str, replicas: u32) -> Result<(), Failure> {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("stream".into()));
+    arguments.insert("x-initial-cluster-size".into(), AMQPValue::LongLongInt(replicas.into()));
+    let channel = link.channel().await?;
+    answer(channel.queue_declare(stream.into(), QueueDeclareOptions::durable(), arguments)).await?;
+    Ok(())
+}
+
+/// Tries again where a stream seems to be missing, for as long as a server that has just started may say so.
+pub(super) async fn recovered<T, A>(attempt: impl Fn() -> A) -> Result<T, Failure>
+where
+    A: Future<Output = Result<T, Failure>>,
+{
+    let until = Instant::now() + Duration::from_millis(RECOVERY_WAIT_MS);
+    loop {
+        match attempt().await {
+            Err(Failure::Missing) if Instant::now() < until => {
+                sleep(Duration::from_millis(RECOVERY_PAUSE_MS)).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// What there is of each partition.
+async fn look(link: &Link, config: &Config) -> Result<Vec<Option<u32>>, LogError> {
+    let mut found = Vec::new();
+    for partition in 0..config.partitions {
+        let stream = name(&config.name, partition);
+        found.push(match find(link, &stream).await {
+            Ok(records) => Some(records),
+            Err(Failure::Missing) => None,
+            Err(failure) => return Err(failure.of(&stream)),
+        });
+    }
+    Ok(found)
+}
+
+async fn look_until_recovered(link: &Link, config: &Config) -> Result<Vec<Option<u32>>, LogError> {
+    let until = Instant::now() + Duration::from_millis(RECOVERY_WAIT_MS);
+    loop {
+        let found = look(link, config).await?;
+        if found.iter().all(Option::is_some) || Instant::now() > until {
+            return Ok(found);
+        }
+        sleep(Duration::from_millis(RECOVERY_PAUSE_MS)).await;
+    }
+}
+
+async fn none_beyond(link: &Link, config: &Config) -> Result<(), LogError> {
+    let stream = name(&config.name, config.partitions);
+    match find(link, &stream).await {
+        Err(Failure::Missing) => Ok(()),
+        Err(failure) => Err(failure.of(&stream)),
+        Ok(_) => Err(LogError::Broken(format!(
+            "RabbitMQ has a stream {stream:?}: the log has more than {} partitions; set log.partitions to their number, or \
+             log.name to a name that is free",
+            config.partitions
+        ))),
+    }
+}
+
+fn missing(config: &Config, found: &[Option<u32>]) -> Vec<String> {
+    let missing = (0..).zip(found).filter(|(_, found)| found.is_none());
+    missing.map(|(partition, _)| name(&config.name, partition)).collect()
+}
+
+/// An empty stream in place of a lost one would hide that history is gone.
+fn may_be_made(config: &Config, missing: &[String], found: &[Option<u32>]) -> Result<(), LogError> {
+    let missing = missing.join(", ");
+    if found.iter().flatten().any(|records| *records > 0) {
+        return Err(LogError::Broken(format!(
+            "RabbitMQ has no stream {missing}, though it has others of this log with records in them: set log.partitions to \
+             {} if that is how many there are; else restore what was deleted from a backup",
+            found.iter().flatten().count()
+        )));
+    }
+    if config.access == Access::Create {
+        return Ok(());
+    }
+    Err(LogError::Broken(format!("RabbitMQ has no stream {missing}: run `refold topics create`")))
+}
