@@ -13,7 +13,7 @@ use crate::settings::Settings;
 use crate::settings::access::Need;
 use anyhow::{Context, Result};
 use refold_adapters::lock::{DataDir, ensure_no_file};
-use refold_adapters::{Access, Config};
+use refold_adapters::{Access, Config, embedded};
 use refold_domain::log::EventLog;
 use refold_projections::definition;
 use refold_projections::projector::{Ahead, ahead};
@@ -28,6 +28,7 @@ use uuid::Uuid;
 
 const RESTORE: &str = "restore the data directory from a backup, or start a new log in another directory";
 const PUT_BACK: &str = "do as it says; nothing was changed";
+const REACHABLE: &str = "do as it says; a start waits for a broker that is away";
 const NEWER: &str = "start a newer refold; this one leaves the partition alone";
 const WRITABLE: &str = "see that the disk is not mounted read-only, and that refold's user may write there";
 const HARM: &str = "look for the cause at the disk and at whatever else touches the log";
@@ -59,22 +60,27 @@ async fn checked(settings: &Settings) -> Report {
     let too_few = process::too_few_descriptors(settings.http.connections_max);
     checks.extend(too_few.map(|found| Check::risk("descriptors", found, process::MORE_DESCRIPTORS)));
     checks.extend(definitions(settings));
-    let log_file = settings.data_dir.join(refold_adapters::embedded::FILE);
-    if !log_file.exists() {
-        checks.push(no_log(settings));
-        return Report { checks };
+    checks.extend(log_and_store(settings).await);
+    Report { checks }
+}
+
+async fn log_and_store(settings: &Settings) -> Vec<Check> {
+    let log_file = (settings.log.broker == embedded::NAME).then(|| settings.data_dir.join(embedded::FILE));
+    match &log_file {
+        Some(file) if !file.exists() => return vec![no_log(settings)],
+        None if !settings.data_dir.exists() => return data(settings).await,
+        _ => {}
     }
     match DataDir::look(&settings.data_dir) {
-        Ok(_looking) => match writable(&log_file) {
-            None => checks.extend(data(settings).await),
-            Some(problem) => checks.push(problem),
+        Ok(_looking) => match log_file.and_then(|file| writable(&file)) {
+            None => data(settings).await,
+            Some(problem) => vec![problem],
         },
         Err(error) => {
             let remedy = "ask the process that holds it, at /readyz, or stop it first";
-            checks.push(Check::risk("data", format!("log and store were not looked at: {error:#}"), remedy));
+            vec![Check::risk("data", format!("log and store were not looked at: {error:#}"), remedy)]
         }
     }
-    Report { checks }
 }
 
 fn no_log(settings: &Settings) -> Check {
@@ -161,7 +167,10 @@ fn shown(table: &Table) -> String {
 async fn data(settings: &Settings) -> Vec<Check> {
     let log = match refold_adapters::open(&Config { access: Access::Look, ..log_config(settings) }).await {
         Ok(log) => log,
-        Err(error) => return vec![Check::failed("log", format!("{error:#}"), RESTORE)],
+        Err(error) => {
+            let remedy = if settings.log.broker == embedded::NAME { RESTORE } else { REACHABLE };
+            return vec![Check::failed("log", format!("{error:#}"), remedy)];
+        }
     };
     let mut checks = risks(log.as_ref()).await;
     let partitions =
@@ -171,7 +180,7 @@ async fn data(settings: &Settings) -> Vec<Check> {
     let found = genesis::find(log.as_ref(), partitions).await;
     let belongs = found.and_then(|found| refuse_other_logs(folded, found).map(|()| found));
     match belongs {
-        Ok(None) => checks.push(Check::ok("log", "it is half made; the next start finishes it")),
+        Ok(None) => checks.push(Check::ok("log", "it is new or half made; the next start finishes it")),
         Ok(Some(id)) => {
             checks.push(Check::ok("log", format!("{id} with {partitions} partitions")));
             checks.extend(read_models(settings, log.as_ref(), store).await);

@@ -15,6 +15,7 @@ pub mod serve;
 pub mod store;
 pub mod tail;
 pub mod token;
+pub mod topics;
 pub mod user;
 
 use crate::settings::Settings;
@@ -33,6 +34,7 @@ const EXAMPLES: &str = "Examples:
   refold --config refold.toml serve          with settings of your own
   REFOLD__HTTP__LISTEN=0.0.0.0:80 refold serve
                                              a setting from the environment
+  refold serve --config config/nats.toml     with the log on NATS
   refold check                               is everything in order to serve?
   export REFOLD_TOKEN=$(refold token)        be an operator, for the next two
   refold tail --type food.observed --json    print foods as they are recorded, one JSON object a line
@@ -157,6 +159,9 @@ pub enum Command {
     /// It holds what was folded from the log, and nothing else: nothing in it is the only copy of anything.
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Look after what the log needs on its broker: topics, streams, queues
+    #[command(subcommand)]
+    Topics(TopicsCommand),
     /// Print a token for an operator of the service
     ///
     /// It is signed with the secret of the settings, or with the one that a service on this machine made at its first start
@@ -206,6 +211,22 @@ pub enum StoreCommand {
     },
 }
 
+/// What to do with what the log needs on its broker.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum TopicsCommand {
+    /// Make what is missing, with settings that delete nothing, and look whether what is there deletes nothing
+    ///
+    /// What is there is not changed, so it may be repeated. `serve` does the same unless log.create is false: then somebody
+    /// who may make topics does it with this, once, and the service needs no such right.
+    ///
+    /// Exit codes: 0 all is there and keeps everything, 1 it is not (and why), 2 typed wrongly.
+    Create {
+        /// More settings files.
+        #[command(flatten)]
+        files: Files,
+    },
+}
+
 impl Cli {
     /// Does what was typed.
     ///
@@ -234,6 +255,7 @@ impl Cli {
             Command::Man { dir } => generate::man(dir.as_deref()),
             Command::Backup(options) => backup::run(&settings(options.files.clone())?, &options),
             Command::Restore(options) => restore::run(&settings(options.files.clone())?, &options),
+            Command::Topics(TopicsCommand::Create { files }) => topics::create(&settings(files)?),
             Command::Store(StoreCommand::Empty { files, yes }) => store::empty(&settings(files)?, yes),
         }
     }
@@ -279,6 +301,7 @@ mod tests {
     fn every_command_is_understood() {
         for (line, command) in [
             ("refold serve", Command::Serve { files: files(&[]) }),
+            ("refold topics create", Command::Topics(TopicsCommand::Create { files: files(&[]) })),
             ("refold check", Command::Check { files: files(&[]), json: false }),
             ("refold completions fish", Command::Completions { shell: Shell::Fish }),
             ("refold man", Command::Man { dir: None }),

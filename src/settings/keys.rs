@@ -114,7 +114,7 @@ pub(super) enum Allowed {
 
 /// Whether an entry gives a secret away to whoever reads it.
 pub(super) fn holds_secret(Entry { key, value, .. }: &Entry) -> bool {
-    allowed(key).is_some_and(|allowed| is_secret(key, &allowed))
+    allowed(key).is_some_and(|allowed| is_hidden(key, &allowed))
         && matches!(&value.kind, ValueKind::String(text) if !text.is_empty())
 }
 
@@ -126,7 +126,7 @@ pub(super) fn problem(entry: &Entry) -> Result<(), String> {
     }
     if let Some(allowed) = allowed(key) {
         let fits = allowed.has(&value.kind, source.is_text());
-        let shown = if is_secret(key, &allowed) { "(secret)".to_owned() } else { shown(&value.kind) };
+        let shown = if is_hidden(key, &allowed) { "(secret)".to_owned() } else { shown(&value.kind) };
         let fault = || format!("{source}: {key} = {shown} is not allowed: it must be {allowed}");
         return fits.then_some(()).ok_or_else(fault);
     }
@@ -146,7 +146,7 @@ fn allowed(key: &str) -> Option<Cow<'static, Allowed>> {
 }
 
 /// Whether its value must not be shown, not even where it is wrong.
-fn is_secret(key: &str, allowed: &Allowed) -> bool {
+fn is_hidden(key: &str, allowed: &Allowed) -> bool {
     matches!(allowed, Allowed::Secret) || matches!(allowed, Allowed::Like(_)) && options::is_secret(key)
 }
 
