@@ -109,7 +109,7 @@ impl NatsLog {
                 AppendError::Refused("too many appends wait for a confirm".into())
             }
             _ => match error.source().and_then(|source| source.downcast_ref::<jetstream::Error>()) {
-                Some(error) if NOT_STORED.contains(&error.error_code()) => {
+                Some(error) if NOT_STORED.contains(&error.error_code()) || is_full(error) => {
                     AppendError::Refused(format!("{}: {error}", partition.stream))
                 }
                 Some(error) => AppendError::Unknown(format!("{}: {error}", partition.stream)),
@@ -117,6 +117,13 @@ impl NatsLog {
             },
         }
     }
+}
+
+/// Whether a limit of the stream keeps a record out; all of its servers find the same.
+fn is_full(error: &jetstream::Error) -> bool {
+    let limits = ["maximum messages exceeded", "maximum bytes exceeded"];
+    error.error_code() == ErrorCode::STREAM_STORE_FAILED
+        && limits.iter().any(|limit| error.to_string().contains(limit))
 }
 
 #[async_trait]

@@ -56,7 +56,8 @@ pub(super) async fn records(link: &Arc<Link>, stream: &str, from: Offset) -> Res
         .await
         .map_err(|error| LogError::Away(format!("{stream}: {}", with_causes(&error))))?;
     let (link, stream) = (Arc::clone(link), stream.to_owned());
-    let reader = Box::new(Reader { link, stream, connections, messages, deliveries: 0, last: None, from });
+    let order = Order { deliveries: 0, last: None, from };
+    let reader = Box::new(Reader { link, stream, connections, messages, order });
     Ok(try_unfold(reader, async |mut reader| Ok(Some((reader.next().await?, reader)))).boxed())
 }
 
@@ -88,6 +89,11 @@ struct Reader {
     /// The number of the connection that the consumer was made on.
     connections: u64,
     messages: pull::Stream,
+    order: Order,
+}
+
+/// What must come next.
+struct Order {
     /// How many records the consumer has delivered to us.
     deliveries: u64,
     last: Option<Offset>,
@@ -116,22 +122,11 @@ impl Reader {
         }
     }
 
-    /// The record of a message, unless it stands before those that are wanted: a start behind the end is moved to it.
     fn accept(&mut self, message: Message) -> Result<Option<(Offset, Bytes)>, LogError> {
         let info = message.info().map_err(|error| self.ended(&error.to_string()))?;
         let (delivery, offset) = (info.consumer_sequence, info.stream_sequence);
-        if delivery != self.deliveries + 1 {
-            return Err(self.ended(&format!("delivery {delivery} came after {}", self.deliveries)));
-        }
-        if self.last >= Some(offset) {
-            return Err(LogError::Broken(format!(
-                "{}: offset {offset} came after {:?}",
-                self.stream, self.last
-            )));
-        }
-        self.deliveries = delivery;
-        self.last = Some(offset);
-        Ok((offset >= self.from).then_some((offset, message.message.payload)))
+        let is_wanted = self.order.takes(delivery, offset).map_err(|why| self.ended(&why))?;
+        Ok(is_wanted.then_some((offset, message.message.payload)))
     }
 
     /// What was on its way when a connection was lost never comes, and nothing tells that of the newest record.
@@ -146,5 +141,38 @@ impl Reader {
 
     fn ended(&self, why: &str) -> LogError {
         LogError::Away(format!("reading the stream {} ended: {why}", self.stream))
+    }
+}
+
+impl Order {
+    /// Whether a record is wanted: a start behind the end is moved to the end, so that some may come before it.
+    ///
+    /// # Errors
+    /// It is not the next one: others were lost on their way.
+    fn takes(&mut self, delivery: u64, offset: Offset) -> Result<bool, String> {
+        if delivery != self.deliveries + 1 {
+            return Err(format!("delivery {delivery} came after {}", self.deliveries));
+        }
+        if self.last >= Some(offset) {
+            return Err(format!("offset {offset} came after {:?}", self.last));
+        }
+        self.deliveries = delivery;
+        self.last = Some(offset);
+        Ok(offset >= self.from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holes_are_fine_and_lost_deliveries_are_not() {
+        let mut order = Order { deliveries: 0, last: None, from: 7 };
+        assert_eq!(order.takes(1, 5), Ok(false));
+        assert_eq!(order.takes(2, 7), Ok(true));
+        assert_eq!(order.takes(3, 11), Ok(true));
+        assert_eq!(order.takes(5, 13), Err("delivery 5 came after 3".into()));
+        assert_eq!(order.takes(4, 11), Err("offset 11 came after Some(11)".into()));
     }
 }

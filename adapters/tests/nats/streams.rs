@@ -70,7 +70,7 @@ async fn a_stream_that_is_full_refuses_and_keeps_all() {
     change(&admin(&server).await, "log-p0", |config| config.max_messages = 2).await;
     let outcome = log.append(0, "c".into()).await;
     assert!(
-        matches!(&outcome, Err(AppendError::Unknown(why)) if why.contains("maximum messages")),
+        matches!(&outcome, Err(AppendError::Refused(why)) if why.contains("maximum messages")),
         "{outcome:?}"
     );
     assert_eq!(contents(&*log, 0, 2).await, ["a", "b"]);
