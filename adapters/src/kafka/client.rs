@@ -28,7 +28,9 @@ impl Trouble {
         let trouble = self.last().clone();
         let because = trouble.as_ref().map(|(_, reason)| format!(" ({reason})")).unwrap_or_default();
         let text = format!("{doing}: {error}{because}");
-        let codes = [error.rdkafka_error_code(), admin_code(error), trouble.map(|(code, _)| code)];
+        // What TLS complained of is only known from the reason.
+        let own = error.rdkafka_error_code().filter(|code| *code != Code::SSL);
+        let codes = [own, admin_code(error), trouble.map(|(code, _)| code)];
         if codes.into_iter().flatten().any(is_for_people) {
             LogError::Broken(text)
         } else {

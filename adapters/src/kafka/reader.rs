@@ -270,14 +270,16 @@ impl Reader {
     }
 }
 
-/// Whether librdkafka gets over it by itself. When all brokers are away it does, too, but whoever reads must know, and compare
-/// what comes back with what it has read.
+/// Whether librdkafka gets over it by itself, or says after it that all brokers are away. It gets over that, too, but whoever
+/// reads must know, and compare what comes back with what it has read.
 fn is_passing(error: &KafkaError) -> bool {
     let code = error.rdkafka_error_code();
     matches!(
         code,
         Some(
             Code::BrokerTransportFailure
+                | Code::SSL
+                | Code::Authentication
                 | Code::Resolve
                 | Code::OperationTimedOut
                 | Code::RequestTimedOut

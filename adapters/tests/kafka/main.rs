@@ -19,6 +19,7 @@ use refold_adapters::options::Options;
 use refold_adapters::{Access, Config};
 use refold_domain::log::{EventLog, LogError};
 use servers::Server;
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -29,6 +30,9 @@ use toml::Value;
 
 /// How long a server may take until it serves, in seconds.
 const START_SECONDS_MAX: u64 = 90;
+
+/// How long what was done may take until it is seen, in seconds.
+const SEEN_SECONDS_MAX: u64 = 30;
 
 /// How long to wait before it is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -112,18 +116,23 @@ async fn refused(config: &Config) -> String {
 }
 
 async fn once_there(config: &Config) -> anyhow::Result<Arc<dyn EventLog>> {
+    let away = RefCell::default();
     let opened = until(START_SECONDS_MAX, async || match refold_adapters::open(config).await {
         Err(error) if matches!(error.downcast_ref(), Some(LogError::Away(_))) => {
-            println!("{error:#}");
+            away.replace(format!("{error:#}"));
             None
         }
         outcome => Some(outcome),
     });
-    opened.await
+    opened.await.unwrap_or_else(|| panic!("{}", away.borrow()))
 }
 
 /// Looks again and again until there is something.
-async fn until<T>(seconds: u64, look: impl AsyncFn() -> Option<T>) -> T {
+async fn seen<T>(look: impl AsyncFn() -> Option<T>) -> T {
+    until(SEEN_SECONDS_MAX, look).await.expect("it is seen in time")
+}
+
+async fn until<T>(seconds: u64, look: impl AsyncFn() -> Option<T>) -> Option<T> {
     let looking = async {
         let mut pace = interval(LOOK_AGAIN);
         loop {
@@ -133,5 +142,5 @@ async fn until<T>(seconds: u64, look: impl AsyncFn() -> Option<T>) -> T {
             }
         }
     };
-    timeout(Duration::from_secs(seconds), looking).await.expect("it is there in time")
+    timeout(Duration::from_secs(seconds), looking).await.ok()
 }
