@@ -6,6 +6,8 @@ export REFOLD_SIM_SCHEDULES=${REFOLD_SIM_SCHEDULES:-10000}
 export REFOLD_SIM_SEED=${REFOLD_SIM_SEED:-1}
 # How often the real binary is killed in the middle.
 export REFOLD_KILLS=${REFOLD_KILLS:-5}
+# How often each broker is killed in the middle.
+export REFOLD_BROKER_KILLS=${REFOLD_BROKER_KILLS:-3}
 # How many registrations race for how many names.
 export REFOLD_REGISTRATIONS=${REFOLD_REGISTRATIONS:-400}
 export REFOLD_REGISTRATIONS_NAMES=${REFOLD_REGISTRATIONS_NAMES:-10}
