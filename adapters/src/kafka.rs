@@ -16,7 +16,7 @@ use crate::{Access, Broker, Config};
 use anyhow::Context;
 use async_trait::async_trait;
 use bytes::Bytes;
-use client::{Connection, QUESTION};
+use client::Connection;
 use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt, stream};
 use reader::Readers;
@@ -67,7 +67,7 @@ fn open(config: &Config) -> BoxFuture<'_, anyhow::Result<Arc<dyn EventLog>>> {
         let connection = Arc::new(Connection::new(&settings.client())?);
         topic::open(&connection, config, &settings).await?;
         let writes = config.access != Access::Look;
-        let writer = writes.then(|| Writer::new(&settings, &config.name, config.partitions));
+        let writer = writes.then(|| Writer::new(&settings, &config.name, config.partitions)).transpose()?;
         let readers = Arc::new(Readers::new(&settings, &config.name, config.partitions));
         let (topic, partitions) = (config.name.clone(), config.partitions);
         Ok(Arc::new(KafkaLog { topic, partitions, settings, connection, writer, readers })
@@ -86,7 +86,7 @@ impl KafkaLog {
         let number = self.partition(partition).map_err(LogError::Broken)?;
         let topic = self.topic.clone();
         let doing = format!("cannot ask for the bounds of partition {partition} of the topic {topic}");
-        let asking = move |client: &client::Asked| client.fetch_watermarks(&topic, number, QUESTION);
+        let asking = move |client: &client::Asked| client::watermarks(client, &topic, number);
         let (low, high) = self.connection.ask(doing, asking).await?;
         let offset = |offset| {
             Offset::try_from(offset).map_err(|_| LogError::Away(format!("offset {offset} is not known yet")))

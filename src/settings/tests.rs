@@ -228,7 +228,7 @@ fn a_bad_value_is_told_with_its_source_and_what_is_allowed() {
         ("http.head_timeout_ms = 1e3", "1000.0 is not allowed: it must be a whole number, 100 to 600000"),
         ("telemetry.log = 'inof'", "it must be a level"),
         ("log.partitions = '8'", r#"log.partitions = "8" is not allowed"#),
-        ("log.broker = 'kafka'", r#"log.broker = "kafka" is not allowed: it must be "embedded""#),
+        ("log.broker = 'pulsar'", r#"log.broker = "pulsar" is not allowed: it must be "embedded""#),
         (
             "telemetry.log = 'refold=loud'",
             "it must be a level (off, error, warn, info, debug, trace) or a filter",

@@ -3,13 +3,13 @@
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::producer::future_producer::FutureProducerContext;
 use rdkafka::producer::{FutureProducer, Producer};
 use refold_domain::log::LogError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::spawn_blocking;
 
 /// How long a question to the cluster may take, in milliseconds. Less than whoever asks waits.
@@ -17,6 +17,12 @@ const QUESTION_MS: u64 = 4_000;
 
 /// The same as a time.
 pub(super) const QUESTION: Duration = Duration::from_millis(QUESTION_MS);
+
+/// How long a partition may have no leader, or seem not to be there, in milliseconds: it was just made, or moves.
+const MOVING_MS: u64 = 3_000;
+
+/// How long to wait before it is asked for again.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// What librdkafka said last about its connections, which it tells nobody who waits for an answer.
 #[derive(Clone, Default)]
@@ -110,6 +116,27 @@ impl ConsumerContext for Trouble {}
 
 /// What is asked.
 pub(super) type Asked = Client<FutureProducerContext<Trouble>>;
+
+/// The first offset of a partition, and the one where the next record will stand. It may block.
+pub(super) fn watermarks(client: &Asked, topic: &str, partition: i32) -> KafkaResult<(i64, i64)> {
+    let begun = Instant::now();
+    loop {
+        match client.fetch_watermarks(topic, partition, QUESTION.saturating_sub(begun.elapsed())) {
+            Err(error) if is_moving(&error) && begun.elapsed() < Duration::from_millis(MOVING_MS) => {
+                thread::sleep(ASK_AGAIN);
+            }
+            answer => return answer,
+        }
+    }
+}
+
+fn is_moving(error: &KafkaError) -> bool {
+    let code = error.rdkafka_error_code();
+    matches!(
+        code,
+        Some(Code::NotLeaderForPartition | Code::LeaderNotAvailable | Code::UnknownTopicOrPartition)
+    )
+}
 
 /// A producer of librdkafka, with a thread that serves it.
 pub(super) struct Connection {

@@ -36,7 +36,7 @@ const ABANDONED_MAX: usize = 4;
 pub(super) struct Writer {
     config: ClientConfig,
     topic: String,
-    current: Mutex<Option<Arc<Producing>>>,
+    current: Mutex<Arc<Producing>>,
 }
 
 /// A producer, until it fails for good.
@@ -60,7 +60,8 @@ enum Waited {
 }
 
 impl Writer {
-    pub(super) fn new(settings: &Settings, topic: &str, partitions: u32) -> Self {
+    /// The producer connects and asks for its number meanwhile, for which the first append would have to wait.
+    pub(super) fn new(settings: &Settings, topic: &str, partitions: u32) -> anyhow::Result<Self> {
         let mut config = settings.client();
         let queue = QUEUE_KIB + partitions * QUEUE_KIB_OF_PARTITION;
         config.set("enable.idempotence", "true");
@@ -71,7 +72,8 @@ impl Writer {
         config.set("request.timeout.ms", REPLICAS_MS.to_string());
         config.set("message.max.bytes", MESSAGE_BYTES_MAX.to_string());
         config.set("queue.buffering.max.kbytes", queue.to_string());
-        Self { config, topic: topic.to_owned(), current: Mutex::default() }
+        let current = Mutex::new(Producing::new(&config)?);
+        Ok(Self { config, topic: topic.to_owned(), current })
     }
 
     /// Appends a record, or goes on waiting for the same one.
@@ -97,17 +99,12 @@ impl Writer {
     /// The producer, another one where it has failed for good. What the one before still holds is given up with it.
     fn producing(&self) -> Result<Arc<Producing>, AppendError> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(producing) = current.as_ref() {
-            match producing.connection.producer().client().fatal_error() {
-                None => return Ok(Arc::clone(producing)),
-                Some((code, reason)) => tracing::debug!(%code, reason, "a new producer takes over"),
-            }
+        if let Some((code, reason)) = current.connection.producer().client().fatal_error() {
+            tracing::debug!(%code, reason, "a new producer takes over");
+            let next = Producing::new(&self.config);
+            *current = next.map_err(|error| AppendError::Refused(format!("{error:#}")))?;
         }
-        let connection =
-            Connection::new(&self.config).map_err(|error| AppendError::Refused(format!("{error:#}")))?;
-        let producing = Arc::new(Producing { connection, abandoned: Mutex::default() });
-        *current = Some(Arc::clone(&producing));
-        Ok(producing)
+        Ok(Arc::clone(&current))
     }
 
     fn send(
@@ -141,6 +138,10 @@ impl Writer {
 }
 
 impl Producing {
+    fn new(config: &ClientConfig) -> anyhow::Result<Arc<Self>> {
+        Ok(Arc::new(Self { connection: Connection::new(config)?, abandoned: Mutex::default() }))
+    }
+
     /// The same record, if it is under way and nobody waits for it.
     fn again(&self, partition: i32, record: &Bytes) -> Option<Sent> {
         let mut abandoned = self.abandoned();

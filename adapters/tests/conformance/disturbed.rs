@@ -29,7 +29,8 @@ const APPENDS_BETWEEN_KILLS: usize = 200;
 async fn what_was_confirmed_outlives_a_kill(test: UnderTest) {
     let server = test.server.clone().unwrap();
     let log = test.open().await;
-    append_all(&*log, 0, &["a", "b", "c"]).await;
+    append_until_confirmed(&*log, 0, "a").await;
+    append_all(&*log, 0, &["b", "c"]).await;
     append_all(&*log, 2, &["x"]).await;
     server.kill();
     server.start_again();
