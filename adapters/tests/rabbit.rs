@@ -245,10 +245,11 @@ async fn who_may_not_is_told_what_to_do_and_no_password() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_alarm_makes_appends_unknown_and_lets_reading_go_on() {
-    let server = server("disk_free_limit.absolute = 1000TB\n");
+    let server = server("disk_free_limit.absolute = 1000000GB\n");
     let log = open(&config(server.address())).await.unwrap();
     // Some releases look at the disk a moment after their start.
-    while log.append(0, "a".into()).await.is_ok() {}
+    let alarmed = async { while log.append(0, "a".into()).await.is_ok() {} };
+    timeout(Duration::from_secs(START_SECONDS_MAX), alarmed).await.expect("an alarm");
     for _ in 0..2 {
         let start = Instant::now();
         let outcome = log.append(0, "a".into()).await;
