@@ -5,6 +5,7 @@ use super::link::Link;
 use super::management::{self, Stream};
 use super::options::Settings;
 use super::{bounds, streams};
+use futures::future::try_join_all;
 use refold_domain::log::{LogError, Risk};
 
 /// The arguments and policies that let a stream forget its oldest records.
@@ -13,12 +14,15 @@ const RETENTION: [&str; 2] = ["max-age", "max-length-bytes"];
 /// Before this version nobody mends anything, and what is known of it was tested with 3.10 only.
 const SUPPORTED_SINCE: u32 = 4;
 
+/// How many streams are looked at at the same time.
+const STREAMS_AT_ONCE: usize = 16;
+
 /// All that was found.
 pub(super) async fn risks(link: &Link, settings: &Settings, all: &[String]) -> Result<Vec<Risk>, LogError> {
     let mut risks = Vec::new();
-    for stream in all {
-        risks.extend(arguments(link, settings, stream).await?);
-        risks.extend(forgotten(link, stream).await?);
+    for some in all.chunks(STREAMS_AT_ONCE) {
+        let found = some.iter().map(|stream| of_stream(link, settings, stream));
+        risks.extend(try_join_all(found).await?.into_iter().flatten());
     }
     risks.extend(of_management(settings, all).await);
     risks.push(warning(
@@ -27,6 +31,11 @@ pub(super) async fn risks(link: &Link, settings: &Settings, all: &[String]) -> R
         "keep the replicas on machines that do not fail together",
     ));
     Ok(risks)
+}
+
+async fn of_stream(link: &Link, settings: &Settings, stream: &str) -> Result<Vec<Risk>, LogError> {
+    let found = [arguments(link, settings, stream).await?, forgotten(link, stream).await?];
+    Ok(found.into_iter().flatten().collect())
 }
 
 /// RabbitMQ tells of a stream's arguments when somebody declares it with others; the first that differs, retention first.

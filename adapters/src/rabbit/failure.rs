@@ -10,7 +10,7 @@ use tokio::time::timeout;
 /// How long RabbitMQ may take for one answer, in milliseconds.
 const ANSWER_WAIT_MS: u64 = 4_000;
 
-/// What it says of a stream that is there but whose replica on its machine has not started yet.
+/// What it says of a stream without a replica that runs on its machine.
 const STARTING: &str = "does not have a running replica";
 
 /// Why something failed.
@@ -18,6 +18,8 @@ const STARTING: &str = "does not have a running replica";
 pub(super) enum Failure {
     /// There is no such stream, or not yet: for some tenths of a second after its start a server says so of all.
     Missing,
+    /// It is there, but no replica of it runs on the server that was asked, or not yet.
+    Starting(String),
     /// What there is has other properties than what was asked for; RabbitMQ says which.
     Mismatch(String),
     /// No answer came in time.
@@ -37,6 +39,7 @@ impl Failure {
             Self::Mismatch(reason) => {
                 LogError::Broken(format!("the stream {stream:?} is not as it must be: {reason}"))
             }
+            Self::Starting(reason) => LogError::Away(reason),
             Self::Silent => LogError::Away(format!("RabbitMQ did not answer within {ANSWER_WAIT_MS} ms")),
             Self::Log(error) => error,
         }
@@ -56,7 +59,7 @@ impl From<Error> for Failure {
         };
         let said = protocol.get_message().to_string();
         match protocol.kind() {
-            _ if said.contains(STARTING) => Self::Missing,
+            _ if said.contains(STARTING) => Self::Starting(said),
             AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => Self::Missing,
             AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) => Self::Mismatch(said),
             AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => Self::Log(LogError::Broken(format!(
@@ -79,7 +82,6 @@ fn of_connection(error: &Error) -> LogError {
             "no TLS with RabbitMQ: {error}: see that rabbit.servers names the port for TLS and the name that the server's \
              certificate has, and that rabbit.ca_file has who signed it"
         )),
-        ErrorKind::IOError(error) => LogError::Away(error.to_string()),
         _ => LogError::Away(error.to_string()),
     }
 }

@@ -45,7 +45,7 @@ impl Link {
 
     /// A new channel, on a new connection where the last one is gone.
     pub(super) async fn channel(&self) -> Result<Channel, Failure> {
-        Ok(self.live().await?.channel().await?)
+        self.live().await?.channel().await
     }
 
     pub(super) async fn live(&self) -> Result<Arc<Live>, LogError> {
@@ -117,10 +117,12 @@ impl Link {
 }
 
 impl Live {
+    /// A new channel. A connection that does not even give that away is ended, unless it is only blocked: another one would
+    /// be blocked as well, and each holds a thread and a socket.
     pub(super) async fn channel(&self) -> Result<Channel, Failure> {
         let channel = answer(self.connection.create_channel()).await;
-        if matches!(channel, Err(Failure::Silent)) {
-            self.give_up();
+        if matches!(channel, Err(Failure::Silent)) && !self.is_blocked() {
+            cut(&self.socket);
         }
         channel
     }
@@ -128,13 +130,6 @@ impl Live {
     /// Whether the server takes nothing from it for now, because it lacks memory or disk.
     pub(super) fn is_blocked(&self) -> bool {
         self.connection.status().blocked()
-    }
-
-    /// Ends it, unless it is only blocked: a new one would be blocked as well, and each holds a thread and a socket.
-    pub(super) fn give_up(&self) {
-        if !self.is_blocked() {
-            cut(&self.socket);
-        }
     }
 }
 

@@ -11,7 +11,7 @@ use hyper::{Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use lapin::runtime;
 use lapin::tcp::AMQPUriTcpExt;
-use lapin::uri::{AMQPScheme, AMQPUri};
+use lapin::uri::{AMQPAuthority, AMQPScheme, AMQPUri};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -86,10 +86,13 @@ async fn get<T: DeserializeOwned>(settings: &Settings, base: &Url, path: &str) -
 /// Over the same kind of connection as AMQP has, so that the same certificates are trusted.
 async fn body(settings: &Settings, base: &Url, path: &str) -> anyhow::Result<Bytes> {
     let host = base.host_str().context("it names no host")?;
-    let mut uri = AMQPUri::default();
-    uri.scheme = if base.scheme() == "https" { AMQPScheme::AMQPS } else { AMQPScheme::AMQP };
-    uri.authority.host = host.trim_matches(['[', ']']).to_owned();
-    uri.authority.port = base.port_or_known_default().context("it names no port")?;
+    let authority = AMQPAuthority {
+        host: host.trim_matches(['[', ']']).to_owned(),
+        port: base.port_or_known_default().context("it names no port")?,
+        ..AMQPAuthority::default()
+    };
+    let scheme = if base.scheme() == "https" { AMQPScheme::AMQPS } else { AMQPScheme::AMQP };
+    let uri = AMQPUri { scheme, authority, ..AMQPUri::default() };
     let runtime = runtime::default_runtime()?;
     let stream = uri.connect_with_config_async(settings.certificates.as_ref(), &runtime).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream.compat())).await?;

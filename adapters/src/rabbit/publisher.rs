@@ -4,7 +4,7 @@
 //! So a return stands for all that were sent since the last confirm, and nothing else is sent before they are known.
 
 use super::failure::{Failure, answer};
-use super::link::{Link, Live};
+use super::link::Link;
 use super::streams;
 use bytes::Bytes;
 use futures::future::try_join_all;
@@ -45,7 +45,7 @@ struct Job {
 impl Publisher {
     pub(super) fn start(link: Arc<Link>, stream: String) -> Self {
         let (jobs, queue) = mpsc::channel(QUEUE_RECORDS);
-        tokio::spawn(Task { link, stream, queue, open: None }.run());
+        tokio::spawn(Task { link, stream, queue, channel: None }.run());
         Self { jobs }
     }
 
@@ -64,14 +64,8 @@ struct Task {
     link: Arc<Link>,
     stream: String,
     queue: mpsc::Receiver<Job>,
-    open: Option<Open>,
-}
-
-/// A channel that confirms, to a stream that was there when it was opened.
-#[derive(Clone)]
-struct Open {
-    live: Arc<Live>,
-    channel: Channel,
+    /// Confirms, and the stream was there when it was opened.
+    channel: Option<Channel>,
 }
 
 impl Task {
@@ -89,27 +83,24 @@ impl Task {
     }
 
     async fn publish(&mut self, group: &[Job], deadline: Instant) -> Result<(), Outcome> {
-        let open = self.ready(deadline).await?;
-        let sent = timeout_at(deadline, send(&open.channel, &self.stream, group)).await;
+        let channel = self.ready(deadline).await?;
+        let sent = timeout_at(deadline, send(&channel, &self.stream, group)).await;
         let failed = match sent {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(failed)) => failed,
-            Err(_) => {
-                open.live.give_up();
-                Outcome::Unknown(format!("no confirm within {APPEND_WAIT_MS} ms"))
-            }
+            Err(_) => Outcome::Unknown(format!("no confirm within {APPEND_WAIT_MS} ms")),
         };
         // What it has sent may still be confirmed, or returned; that must not be taken for an answer to something else.
-        self.open = None;
+        self.channel = None;
         Err(failed)
     }
 
     /// A channel on which something can be sent now.
-    async fn ready(&mut self, deadline: Instant) -> Result<Open, Outcome> {
+    async fn ready(&mut self, deadline: Instant) -> Result<Channel, Outcome> {
         let mut backoff = BACKOFF_MS[0];
         loop {
             let away = match timeout_at(deadline, self.opened()).await {
-                Ok(Ok(open)) => return Ok(open),
+                Ok(Ok(channel)) => return Ok(channel),
                 // A stream may be missing for a moment after the server's start.
                 Ok(Err(Failure::Missing)) => Failure::Missing.of(&self.stream).to_string(),
                 Ok(Err(failure)) => match failure.of(&self.stream) {
@@ -127,21 +118,19 @@ impl Task {
         }
     }
 
-    async fn opened(&mut self) -> Result<Open, Failure> {
+    async fn opened(&mut self) -> Result<Channel, Failure> {
         let live = self.link.live().await?;
         if live.is_blocked() {
             return Err(blocked().into());
         }
-        if let Some(open) = self.open.as_ref().filter(|open| open.channel.status().connected()) {
-            return Ok(open.clone());
+        if let Some(channel) = self.channel.as_ref().filter(|channel| channel.status().connected()) {
+            return Ok(channel.clone());
         }
-        self.open = None;
+        self.channel = None;
         streams::find(&self.link, &self.stream).await?;
         let channel = live.channel().await?;
         answer(channel.confirm_select(ConfirmSelectOptions::default())).await?;
-        let open = Open { live, channel };
-        self.open = Some(open.clone());
-        Ok(open)
+        Ok(self.channel.insert(channel).clone())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The streams that the partitions are: looked for and made.
 
+use super::bounds;
 use super::failure::{Failure, answer};
 use super::link::Link;
 use super::options::Settings;
@@ -34,11 +35,13 @@ pub(super) async fn ensure(link: &Link, config: &Config, settings: &Settings) ->
     {
         found = look_until_recovered(link, config).await?;
     }
-    let missing: Vec<String> = missing(config, &found);
+    let missing = named(config, &found, Option::is_none);
     if !missing.is_empty() {
-        may_be_made(config, &missing, &found)?;
+        may_be_made(link, config, &missing, &named(config, &found, Option::is_some)).await?;
         for stream in &missing {
-            declare(link, stream, settings.replicas).await.map_err(|failure| failure.of(stream))?;
+            recovered(|| declare(link, stream, settings.replicas))
+                .await
+                .map_err(|failure| unmade(stream, failure))?;
         }
     }
     // Another process may have declared them just now.
@@ -74,7 +77,7 @@ where
     let until = Instant::now() + Duration::from_millis(RECOVERY_WAIT_MS);
     loop {
         match attempt().await {
-            Err(Failure::Missing) if Instant::now() < until => {
+            Err(Failure::Missing | Failure::Starting(_)) if Instant::now() < until => {
                 sleep(Duration::from_millis(RECOVERY_PAUSE_MS)).await;
             }
             outcome => return outcome,
@@ -120,20 +123,38 @@ async fn none_beyond(link: &Link, config: &Config) -> Result<(), LogError> {
     }
 }
 
-fn missing(config: &Config, found: &[Option<u32>]) -> Vec<String> {
-    let missing = (0..).zip(found).filter(|(_, found)| found.is_none());
-    missing.map(|(partition, _)| name(&config.name, partition)).collect()
+/// A server that knows a stream from before it was killed does not declare it, but says that there is none until it runs.
+fn unmade(stream: &str, failure: Failure) -> LogError {
+    match failure {
+        Failure::Missing => {
+            LogError::Away(format!("RabbitMQ neither has the stream {stream:?} yet nor makes it"))
+        }
+        failure => failure.of(stream),
+    }
+}
+
+/// The streams of which that is true.
+fn named(config: &Config, found: &[Option<u32>], is_so: fn(&Option<u32>) -> bool) -> Vec<String> {
+    let so = (0..).zip(found).filter(|(_, found)| is_so(found));
+    so.map(|(partition, _)| name(&config.name, partition)).collect()
 }
 
 /// An empty stream in place of a lost one would hide that history is gone.
-fn may_be_made(config: &Config, missing: &[String], found: &[Option<u32>]) -> Result<(), LogError> {
+async fn may_be_made(
+    link: &Link,
+    config: &Config,
+    missing: &[String],
+    others: &[String],
+) -> Result<(), LogError> {
     let missing = missing.join(", ");
-    if found.iter().flatten().any(|records| *records > 0) {
-        return Err(LogError::Broken(format!(
-            "RabbitMQ has no stream {missing}, though it has others of this log with records in them: set log.partitions to \
-             {} if that is how many there are; else restore what was deleted from a backup",
-            found.iter().flatten().count()
-        )));
+    for other in others {
+        if bounds::bounds(link, other).await?.first.is_some() {
+            return Err(LogError::Broken(format!(
+                "RabbitMQ has no stream {missing}, though {other} has records: set log.partitions to {} if that is how many \
+                 there are; else restore what was deleted from a backup",
+                others.len()
+            )));
+        }
     }
     if config.access == Access::Create {
         return Ok(());
