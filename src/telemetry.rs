@@ -6,6 +6,7 @@ use anyhow::{Context, anyhow};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
+use refold_adapters::BROKERS;
 use refold_domain::metric::{self, Kind, Metric, Unit};
 use std::io::IsTerminal;
 use std::sync::OnceLock;
@@ -24,8 +25,12 @@ static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
 /// # Errors
 /// Where the filter cannot be read, or somebody writes them already.
 pub fn write_log(settings: &Telemetry) -> anyhow::Result<()> {
-    let filter =
+    let mut filter =
         EnvFilter::try_new(&settings.log).with_context(|| format!("telemetry.log = {:?}", settings.log))?;
+    let clients = BROKERS.iter().flat_map(|broker| broker.client);
+    for client in clients.filter(|client| !settings.log.contains(*client)) {
+        filter = filter.add_directive(format!("{client}=off").parse()?);
+    }
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // Colours are for eyes: files and pipes would hold escape codes instead.
     let lines = lines.with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());

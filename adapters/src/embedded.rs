@@ -36,7 +36,7 @@ use writer::{Job, Writer};
 pub const NAME: &str = "embedded";
 
 /// The broker, which needs no settings of its own.
-pub(crate) const BROKER: Broker = Broker { name: NAME, config: "", open };
+pub(crate) const BROKER: Broker = Broker { name: NAME, config: "", client: &[], open };
 
 /// The log's file within its directory.
 pub const FILE: &str = "log.sqlite";

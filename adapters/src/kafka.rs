@@ -31,7 +31,7 @@ const NAME: &str = "kafka";
 
 /// The broker.
 pub(crate) const BROKER: Broker =
-    Broker { name: NAME, config: include_str!("../../config/kafka.toml"), open };
+    Broker { name: NAME, config: include_str!("../../config/kafka.toml"), client: &["rdkafka"], open };
 
 /// The largest record that is taken, in bytes.
 const RECORD_BYTES_MAX: usize = 1 << 20;

@@ -36,6 +36,9 @@ pub struct Broker {
     pub name: &'static str,
     /// Its settings file, which chooses it and explains every key of the section of its name; empty where it has none.
     pub config: &'static str,
+    /// The crates of its client. They tell of each lost connection in their own way, some with what was to be recorded: their
+    /// lines are left out of the log unless somebody asks for them.
+    pub client: &'static [&'static str],
     open: Opener,
 }
 

@@ -28,7 +28,7 @@ use tokio::time::timeout;
 
 /// The broker.
 pub(crate) const BROKER: Broker =
-    Broker { name: "nats", config: include_str!("../../config/nats.toml"), open };
+    Broker { name: "nats", config: include_str!("../../config/nats.toml"), client: &["async_nats"], open };
 
 /// How long an append waits for its confirm, in milliseconds; then its outcome is unknown.
 const CONFIRM_TIMEOUT_MS: u64 = 5_000;

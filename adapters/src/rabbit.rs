@@ -26,8 +26,12 @@ use refold_domain::log::{AppendError, Bounds, EventLog, LogError, Offset, Record
 use std::sync::Arc;
 
 /// The broker.
-pub(crate) const BROKER: Broker =
-    Broker { name: "rabbit", config: include_str!("../../config/rabbit.toml"), open };
+pub(crate) const BROKER: Broker = Broker {
+    name: "rabbit",
+    config: include_str!("../../config/rabbit.toml"),
+    client: &["lapin", "amq_protocol", "async_rs", "executor_trait"],
+    open,
+};
 
 /// The largest record that is taken, in bytes: a few times what a commit has, well under what RabbitMQ takes by itself.
 const RECORD_BYTES_MAX: usize = 2 << 20;

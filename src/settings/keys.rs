@@ -6,7 +6,7 @@ use super::cors::{ORIGINS_MAX, are_origins};
 use super::layer::Entry;
 use super::options;
 use config::{Value, ValueKind};
-use refold_adapters::brokers;
+use refold_adapters::{BROKERS, brokers};
 use refold_domain::nearest;
 use refold_projections::definition::{CATEGORIES_EXPECTED, Categories};
 use std::borrow::Cow;
@@ -246,10 +246,19 @@ impl fmt::Display for Allowed {
                 f,
                 "a level ({}) or a filter of levels and crates, such as \"info,refold=debug\"; crates: {}",
                 LEVELS.join(", "),
-                CRATES.join(", ")
+                crates().collect::<Vec<_>>().join(", ")
             ),
         }
     }
+}
+
+/// Whose lines there may be: ours, and those of the brokers' clients, which are left out unless somebody names them.
+fn crates() -> impl Iterator<Item = &'static str> {
+    CRATES.into_iter().chain(BROKERS.iter().flat_map(|broker| broker.client).copied())
+}
+
+fn is_crate(name: &str) -> bool {
+    crates().any(|known| known == name)
 }
 
 /// Whether `tracing` takes it, and it names levels and crates that are: anything else would silence everything.
@@ -260,8 +269,8 @@ fn is_filter(text: &str) -> bool {
         let is_level = |word: &str| LEVELS.contains(&word.to_lowercase().as_str());
         let owner = target.split("::").next().unwrap_or(target);
         match level {
-            Some(level) => CRATES.contains(&owner) && is_level(level),
-            None => CRATES.contains(&owner) || is_level(target),
+            Some(level) => is_crate(owner) && is_level(level),
+            None => is_crate(owner) || is_level(target),
         }
     };
     text.split(',').all(|part| knows(part.trim())) && EnvFilter::try_new(text).is_ok()

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{interval, timeout};
 
 pub(crate) const PARTITIONS: u32 = 3;
 
@@ -144,11 +144,12 @@ impl UnderTest {
     /// Opens the log as soon as its server answers.
     pub(crate) async fn open(&self) -> Arc<dyn EventLog> {
         let opening = async {
+            let mut tries = interval(RETRY);
             loop {
-                let next = Instant::now() + RETRY;
+                tries.tick().await;
                 match refold_adapters::open(&self.config).await {
                     Ok(log) => return log,
-                    Err(error) if is_away(&error) => sleep_until(next).await,
+                    Err(error) if is_away(&error) => {}
                     Err(error) => panic!("{error:#}"),
                 }
             }

@@ -9,7 +9,7 @@ use futures::StreamExt;
 use refold_domain::log::{AppendError, EventLog, Offset, Records};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{interval, timeout};
 
 pub(crate) const CASES: &[Case] = cases![
     disturbs: true,
@@ -102,11 +102,12 @@ async fn an_append_without_an_answer_is_unknown_and_may_be_repeated(test: UnderT
 /// Appends a text as a writer does: again and again, until its outcome is known.
 async fn append_until_confirmed(log: &dyn EventLog, partition: u32, text: &str) {
     let trying = async {
+        let mut tries = interval(RETRY);
         loop {
-            let next = Instant::now() + RETRY;
+            tries.tick().await;
             match log.append(partition, Bytes::copy_from_slice(text.as_bytes())).await {
                 Ok(()) => return,
-                Err(AppendError::Unknown(_)) => sleep_until(next).await,
+                Err(AppendError::Unknown(_)) => {}
                 Err(refused @ AppendError::Refused(_)) => panic!("{refused}"),
             }
         }
@@ -153,12 +154,12 @@ async fn next_of(
 
 async fn open_after(log: &dyn EventLog, partition: u32, passed: Option<Offset>) -> Records {
     let opening = async {
+        let mut tries = interval(RETRY);
         loop {
-            let next = Instant::now() + RETRY;
+            tries.tick().await;
             if let Ok(records) = log.read(partition, passed.map_or(0, |offset| offset + 1)).await {
                 return records;
             }
-            sleep_until(next).await;
         }
     };
     timeout(Duration::from_secs(WAIT_SECONDS), opening).await.expect("the log can be read again in time")
