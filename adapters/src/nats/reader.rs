@@ -1,24 +1,30 @@
 //! Reads a stream in large batches, without acknowledgements: a consumer that lives as long as the reader.
 
 use super::link::{Link, refused, with_causes};
-use async_nats::jetstream::Message;
-use async_nats::jetstream::consumer::pull::{self, MessagesErrorKind};
+use async_nats::header::NATS_LAST_CONSUMER;
+use async_nats::jetstream;
+use async_nats::jetstream::consumer::pull::{self, BatchConfig};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer};
 use async_nats::jetstream::stream::{ConsumerError, ConsumerErrorKind};
+use async_nats::{Message, StatusCode, Subject, Subscriber};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::try_unfold;
 use refold_domain::log::{LogError, Offset, Records};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-/// How many records are asked for at once. The client's buffer of a subscription has 65,536 places, and drops what comes
-/// when it is full: there are never as many as four such batches on their way.
-const BATCH_RECORDS: usize = 8_192;
+/// How many records are asked for with one request. The client's buffer of a subscription has 65,536 places, and drops
+/// what comes when it is full.
+const REQUEST_RECORDS: usize = 8_192;
 
-/// How many bytes are asked for at once, at least; one and a half times as many may wait in memory, for each reader.
-const BATCH_BYTES: usize = 4 << 20;
+/// How many bytes are asked for with one request, at least. Odd, because a request that fits to the byte ends without a
+/// word, which would be noticed only by the silence after it.
+const REQUEST_BYTES: usize = (4 << 20) - 1;
+
+/// How many requests there are at a time, so that the next one is there when one ends; all they bring may wait in memory.
+const REQUESTS: usize = 2;
 
 /// What a record may have in addition to its bytes, in bytes: subjects and headers.
 const FRAME_BYTES_MAX: usize = 4_096;
@@ -31,7 +37,13 @@ const HEARTBEAT_MS: u64 = 2_000;
 const REQUEST_EXPIRES_MS: u64 = 30_000;
 
 /// How long the server keeps the consumer of a reader that has gone, in milliseconds.
-const CONSUMER_EXPIRES_MS: u64 = 10_000;
+const CONSUMER_EXPIRES_MS: u64 = 30_000;
+
+/// What a server calls the end of a request whose bytes are too few for the next record.
+const FULL: &str = "Message Size Exceeds MaxBytes";
+
+/// What newer servers call the end of a request that has brought all of its records, or all of its bytes.
+const COMPLETED: &str = "Batch Completed";
 
 /// How often a reader that waits sees whether its connection is still the same, in milliseconds.
 const LOOK_EVERY_MS: u64 = 100;
@@ -45,19 +57,17 @@ pub(super) async fn records(link: &Arc<Link>, stream: &str, from: Offset) -> Res
     let connections = link.connections();
     let made = link.context.create_consumer_on_stream(consumer(from), stream).await;
     let consumer: PullConsumer = made.map_err(|error| consumer_error(link, stream, &error))?;
-    let bytes = BATCH_BYTES.max(link.context.client().max_payload() + FRAME_BYTES_MAX);
-    let messages = consumer
-        .stream()
-        .max_messages_per_batch(BATCH_RECORDS)
-        .max_bytes_per_batch(bytes)
-        .heartbeat(Duration::from_millis(HEARTBEAT_MS))
-        .expires(Duration::from_millis(REQUEST_EXPIRES_MS))
-        .messages()
-        .await
-        .map_err(|error| LogError::Away(format!("{stream}: {}", with_causes(&error))))?;
+    let inbox = Subject::from(link.context.client().new_inbox());
+    let subscribed = link.context.client().subscribe(inbox.clone()).await;
+    let messages =
+        subscribed.map_err(|error| LogError::Away(format!("{stream}: {}", with_causes(&error))))?;
     let (link, stream) = (Arc::clone(link), stream.to_owned());
-    let order = Order { deliveries: 0, last: None, from };
-    let reader = Box::new(Reader { link, stream, connections, messages, order });
+    let (order, heard) = (Order { deliveries: 0, last: None, from }, Instant::now());
+    let reader =
+        Box::new(Reader { link, stream, connections, consumer, inbox, messages, brought: 0, heard, order });
+    for _ in 0..REQUESTS {
+        reader.request().await?;
+    }
     Ok(try_unfold(reader, async |mut reader| Ok(Some((reader.next().await?, reader)))).boxed())
 }
 
@@ -83,12 +93,20 @@ fn consumer_error(link: &Link, stream: &str, error: &ConsumerError) -> LogError 
     }
 }
 
+/// The client's own streams of messages are not used: they lose count of what was asked for where a request is answered
+/// before they have noted it, which happens with large records, and then wait for nothing.
 struct Reader {
     link: Arc<Link>,
     stream: String,
     /// The number of the connection that the consumer was made on.
     connections: u64,
-    messages: pull::Stream,
+    consumer: PullConsumer,
+    inbox: Subject,
+    messages: Subscriber,
+    /// How many records the oldest request has brought.
+    brought: usize,
+    /// When the server said something.
+    heard: Instant,
     order: Order,
 }
 
@@ -104,29 +122,92 @@ impl Reader {
     async fn next(&mut self) -> Result<(Offset, Bytes), LogError> {
         loop {
             match timeout(Duration::from_millis(LOOK_EVERY_MS), self.messages.next()).await {
-                Ok(Some(Ok(message))) => {
-                    if let Some(record) = self.accept(message)? {
+                Ok(Some(message)) => {
+                    if let Some(record) = self.take(message).await? {
                         return Ok(record);
                     }
                 }
-                Ok(Some(Err(error))) => {
-                    self.ensure_same_connection()?;
-                    return Err(match error.kind() {
-                        MessagesErrorKind::NoResponders => self.ended("its consumer is gone"),
-                        _ => self.ended(&with_causes(&error)),
-                    });
-                }
                 Ok(None) => return Err(self.ended("the client was closed")),
-                Err(_) => self.ensure_same_connection()?,
+                Err(_) => self.ensure_heard()?,
             }
         }
     }
 
+    /// Asks for more records.
+    async fn request(&self) -> Result<(), LogError> {
+        let request = BatchConfig {
+            batch: REQUEST_RECORDS,
+            max_bytes: REQUEST_BYTES.max(self.link.context.client().max_payload() + FRAME_BYTES_MAX),
+            expires: Some(Duration::from_millis(REQUEST_EXPIRES_MS)),
+            idle_heartbeat: Duration::from_millis(HEARTBEAT_MS),
+            ..BatchConfig::default()
+        };
+        let sent = self.consumer.request_batch(request, self.inbox.clone()).await;
+        sent.map_err(|error| self.ended(&with_causes(&error)))
+    }
+
+    /// The record of a message, unless it is none, or one before those that are wanted.
+    async fn take(&mut self, message: Message) -> Result<Option<(Offset, Bytes)>, LogError> {
+        self.heard = Instant::now();
+        match message.status {
+            None | Some(StatusCode::OK) => {
+                self.brought += 1;
+                if self.brought == REQUEST_RECORDS {
+                    self.go_on().await?;
+                }
+                self.accept(message)
+            }
+            Some(StatusCode::IDLE_HEARTBEAT) => self.ensure_complete(&message).map(|()| None),
+            Some(StatusCode::TIMEOUT) => self.go_on().await.map(|()| None),
+            Some(StatusCode::REQUEST_TERMINATED) if message.description.as_deref() == Some(FULL) => {
+                self.go_on().await.map(|()| None)
+            }
+            // Newer servers say it behind the last record, where it is known from their number.
+            Some(StatusCode::REQUEST_TERMINATED) if message.description.as_deref() == Some(COMPLETED) => {
+                if self.brought > 0 {
+                    self.go_on().await?;
+                }
+                Ok(None)
+            }
+            Some(status) => {
+                self.ensure_same_connection()?;
+                Err(self.ended(&format!("{status} {}", message.description.unwrap_or_default())))
+            }
+        }
+    }
+
+    /// The oldest request has ended.
+    async fn go_on(&mut self) -> Result<(), LogError> {
+        self.brought = 0;
+        self.request().await
+    }
+
     fn accept(&mut self, message: Message) -> Result<Option<(Offset, Bytes)>, LogError> {
+        let context = self.link.context.clone();
+        let message = jetstream::Message { message, context };
         let info = message.info().map_err(|error| self.ended(&error.to_string()))?;
         let (delivery, offset) = (info.consumer_sequence, info.stream_sequence);
         let is_wanted = self.order.takes(delivery, offset).map_err(|why| self.ended(&why))?;
         Ok(is_wanted.then_some((offset, message.message.payload)))
+    }
+
+    /// A server that waits tells what it delivered last.
+    fn ensure_complete(&self, heartbeat: &Message) -> Result<(), LogError> {
+        let told = heartbeat.headers.as_ref().and_then(|headers| headers.get(NATS_LAST_CONSUMER));
+        match told.and_then(|last| last.as_str().parse::<u64>().ok()) {
+            Some(last) if last > self.order.deliveries => {
+                Err(self.ended(&format!("deliveries after {} to {last} were lost", self.order.deliveries)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn ensure_heard(&self) -> Result<(), LogError> {
+        self.ensure_same_connection()?;
+        if self.heard.elapsed() > Duration::from_millis(2 * HEARTBEAT_MS) {
+            return Err(self.ended(&format!("the server said nothing for {} ms", 2 * HEARTBEAT_MS)));
+        }
+        Ok(())
     }
 
     /// What was on its way when a connection was lost never comes, and nothing tells that of the newest record.

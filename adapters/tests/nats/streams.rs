@@ -219,3 +219,22 @@ async fn a_warning_tells_what_a_power_failure_may_lose_until_it_cannot() {
     // 2.9 cannot be told to sync.
     assert_eq!(log.check().await.unwrap().iter().any(of_sync), version.starts_with("2.9."), "{version}");
 }
+
+/// More than what is asked for at once, many times: whoever loses count of it waits for nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_large_records_are_read_without_a_pause() {
+    const RECORDS: usize = 1_500;
+    const BYTES: usize = 100_000;
+    let server = server("");
+    let log = opened(&config(&server)).await;
+    for _ in 0..RECORDS {
+        log.append(0, vec![7; BYTES].into()).await.unwrap();
+    }
+    for _ in 0..3 {
+        let mut records = log.read(0, 0).await.unwrap();
+        for offset in 1..=RECORDS as u64 {
+            let (read, record) = take(&mut records, 1).await.remove(0);
+            assert_eq!((read, record.len()), (offset, BYTES));
+        }
+    }
+}
