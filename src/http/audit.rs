@@ -7,6 +7,7 @@
 use super::request_id::RequestId;
 use super::seldom::Seldom;
 use crate::access::Caller;
+use crate::plain::plain;
 use poem::Request;
 use poem::http::StatusCode;
 use std::net::SocketAddr;
@@ -54,13 +55,16 @@ pub fn login(request: &Request, user: Option<&str>, ended: Ended) {
     }
 }
 
-/// Tells that a user took another password, or tried to.
-pub fn password(request: &Request, ended: Ended) {
+/// Tells that a user took another password, or tried to; or that somebody repeated the registration of `subject`, a user that
+/// there is, with a password that is not theirs.
+pub fn password(request: &Request, subject: Option<&str>, ended: Ended) {
     static LIMITS: Limits = Limits::new();
     if let Some(untold) = LIMITS.tell(ended) {
         let Who { id, address, caller, user } = Who::of(request);
         let outcome = ended.name();
-        tracing::info!(target: TARGET, request = id, address, caller, user, outcome, untold, "password");
+        tracing::info!(
+            target: TARGET, request = id, address, caller, user, subject, outcome, untold, "password"
+        );
     }
 }
 
@@ -124,10 +128,10 @@ impl<'r> Who<'r> {
     }
 }
 
-/// What was asked for: without the query, in which there may be what is nobody's business.
+/// What was asked for, so that a terminal can print it: without the query, in which there may be what is nobody's business.
 fn asked(request: &Request) -> String {
     let path: String = request.uri().path().chars().take(PATH_CHARS_MAX).collect();
-    format!("{} {path}", request.method())
+    plain(&format!("{} {path}", request.method()))
 }
 
 #[cfg(test)]

@@ -306,10 +306,17 @@ fn a_file_with_a_secret_that_others_may_read_is_noted() {
     let secret = format!("auth.secret = '{SECRET}'");
     let (group, others) =
         (file("group", &secret, 0o640), file("others", &secret.replace("secret", "previous_secret"), 0o604));
-    let files =
-        [group.clone(), file("own", &secret, 0o600), others.clone(), file("none", "auth.secret = ''", 0o644)];
+    let [writers, all_write] = [0o620, 0o602].map(|mode| file(&format!("{mode:o}"), &secret, mode));
+    let files = [
+        writers.clone(),
+        all_write.clone(),
+        group.clone(),
+        file("own", &secret, 0o600),
+        others.clone(),
+        file("none", "auth.secret = ''", 0o644),
+    ];
     let settings = Settings::layered(&files, Some(Map::new())).unwrap();
-    assert_eq!(settings.told_secrets, [group, others]);
+    assert_eq!(settings.told_secrets, [writers, all_write, group, others]);
 }
 
 #[test]
@@ -324,6 +331,28 @@ fn all_that_is_wrong_is_told_at_once() {
     let told = format!("{told:#}");
     for part in ["cannot read not-there.toml", "broken.toml is no TOML", "log.partitions", "\"port\""] {
         assert!(told.contains(part), "{part}: {told}");
+    }
+}
+
+#[test]
+fn a_slip_is_told_with_its_place_and_without_the_secret_on_its_line() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("slip.toml");
+    for (slip, place) in [
+        (format!("secret = \"{SECRET}"), "line 2, column"),
+        (format!("secret = {SECRET}"), "line 2, column"),
+        (format!("secret = '{SECRET}'\nsecret = '{SECRET}'"), "line 3, column 1:"),
+        (format!("secret = '{SECRET}' x"), "line 2, column"),
+        (format!("secret '{SECRET}'"), "line 2, column"),
+        (format!("secret = \"{SECRET}\\q\""), "line 2, column"),
+        (format!("{SECRET}"), "line 2, column"),
+        (format!("secret = '{SECRET}'\nsecret.x = '{SECRET}'"), "line 3, column"),
+    ] {
+        fs::write(&file, format!("[auth]\n{slip}")).unwrap();
+        let told = Settings::layered(std::slice::from_ref(&file), Some(Map::new())).unwrap_err();
+        let told = format!("{told:#} {told:?}");
+        assert!(told.contains("slip.toml is no TOML") && told.contains(place), "{slip}: {told}");
+        assert!(!told.contains(SECRET) && !told.contains(&SECRET[..8]), "{told}");
     }
 }
 
