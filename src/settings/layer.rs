@@ -50,11 +50,21 @@ impl fmt::Display for Origin {
 pub(super) fn file(path: &Path) -> Result<Vec<Entry>> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
+    check(&text).with_context(|| format!("{name} is no TOML"))?;
     let table =
-        File::from_str(&text, FileFormat::Toml).collect().with_context(|| format!("{name} is no TOML"))?;
+        File::from_str(&text, FileFormat::Toml).collect().with_context(|| format!("cannot take {name}"))?;
     let mut entries = Vec::new();
     flatten("", table, &Origin::File(name), &mut entries);
     Ok(entries)
+}
+
+/// Whether it is TOML. What is wrong is told without the line that it is in: that may have a secret.
+fn check(text: &str) -> Result<()> {
+    let Err(error) = text.parse::<toml::Table>() else { return Ok(()) };
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    bail!("line {line}, column {column}: {}", error.message())
 }
 
 /// The entries of the process's environment, or of `variables` instead.

@@ -328,6 +328,28 @@ fn all_that_is_wrong_is_told_at_once() {
 }
 
 #[test]
+fn a_slip_is_told_with_its_place_and_without_the_secret_on_its_line() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("slip.toml");
+    for (slip, place) in [
+        (format!("secret = \"{SECRET}"), "line 2, column"),
+        (format!("secret = {SECRET}"), "line 2, column"),
+        (format!("secret = '{SECRET}'\nsecret = '{SECRET}'"), "line 3, column 1:"),
+        (format!("secret = '{SECRET}' x"), "line 2, column"),
+        (format!("secret '{SECRET}'"), "line 2, column"),
+        (format!("secret = \"{SECRET}\\q\""), "line 2, column"),
+        (SECRET.to_owned(), "line 2, column"),
+        (format!("secret = '{SECRET}'\nsecret.x = '{SECRET}'"), "line 3, column"),
+    ] {
+        fs::write(&file, format!("[auth]\n{slip}")).unwrap();
+        let told = Settings::layered(std::slice::from_ref(&file), Some(Map::new())).unwrap_err();
+        let told = format!("{told:#} {told:?}");
+        assert!(told.contains("slip.toml is no TOML") && told.contains(place), "{slip}: {told}");
+        assert!(!told.contains(SECRET) && !told.contains(&SECRET[..8]), "{told}");
+    }
+}
+
+#[test]
 fn a_bad_value_is_refused_also_where_a_later_layer_hides_it() {
     assert!(refused(&["log.partitions = 0"], &[("REFOLD__LOG__PARTITIONS", "1")]).contains("0.toml"));
 }
