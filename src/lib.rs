@@ -14,6 +14,7 @@ pub mod commands;
 pub mod genesis;
 pub mod health;
 pub mod http;
+mod plain;
 pub mod process;
 pub mod service;
 pub mod settings;

@@ -13,6 +13,7 @@ mod tally;
 
 use super::remote::Remote;
 use super::{Files, USAGE};
+use crate::plain::lines;
 use crate::settings::Settings;
 use anyhow::{Context, Result};
 use clap::Args;
@@ -125,7 +126,7 @@ pub fn run(settings: impl FnOnce() -> Result<Settings>, options: &Options) -> Re
     let text = if options.json { serde_json::to_string(&summary)? + "\n" } else { summary.text() };
     io::stdout().write_all(text.as_bytes()).context("cannot print the summary")?;
     if let Some(why) = &summary.ended {
-        anstream::eprintln!("refold: not everything was sent: {why}");
+        anstream::eprintln!("refold: not everything was sent: {}", lines(why));
     }
     Ok(if summary.complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -7,7 +7,6 @@ pub mod check;
 mod copying;
 pub mod feed;
 pub mod generate;
-mod plain;
 pub mod remote;
 pub mod report;
 pub mod restore;
@@ -17,6 +16,7 @@ pub mod tail;
 pub mod token;
 pub mod user;
 
+use crate::plain::lines;
 use crate::settings::Settings;
 use anyhow::{Error, Result};
 use clap::{Args, Parser, Subcommand};
@@ -239,11 +239,11 @@ impl Cli {
     }
 }
 
-/// An error with its causes, one a line, in the words for the terminal.
+/// An error with its causes, one a line, in the words for the terminal. A library's words may quote what somebody sent.
 pub fn told(error: &Error) -> String {
-    let mut text = format!("refold: {error}");
+    let mut text = format!("refold: {}", lines(&error.to_string()));
     for cause in error.chain().skip(1) {
-        let indented = cause.to_string().replace('\n', "\n    ");
+        let indented = lines(&cause.to_string()).replace('\n', "\n    ");
         write!(text, "\n  because {indented}").expect("a string takes everything");
     }
     text
@@ -325,5 +325,11 @@ mod tests {
             told(&error),
             "refold: cannot serve\n  because cannot open ./data\n  because it is locked\n    by process 7"
         );
+    }
+
+    #[test]
+    fn what_an_error_quotes_does_not_move_the_cursor() {
+        let error = anyhow!("unknown `\u{1b}[2J\u{9b}`").context("no list\nof \u{202e}users");
+        assert_eq!(told(&error), "refold: no list\nof \\u202eusers\n  because unknown `\\u001b[2J\\u009b`");
     }
 }

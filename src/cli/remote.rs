@@ -1,6 +1,6 @@
 //! A running service, as the commands that talk to one see it: where it is, who asks, and what it says is wrong.
 
-use super::plain::plain;
+use crate::plain::plain;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};

@@ -2,8 +2,8 @@
 
 mod messages;
 
-use super::plain::plain;
 use super::remote::{Remote, told};
+use crate::plain::{lines, plain};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use futures::StreamExt;
@@ -95,7 +95,7 @@ impl<'o> Following<'o> {
             let End::Broken(why) = end else {
                 return Ok(ExitCode::SUCCESS);
             };
-            anstream::eprintln!("refold: {why}; connecting again");
+            anstream::eprintln!("refold: {}; connecting again", lines(&why));
             tokio::time::sleep(self.wait).await;
             self.wait = (self.wait * 2).min(AGAIN_WAIT_MAX);
         }

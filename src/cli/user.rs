@@ -3,9 +3,9 @@
 //! Without a token it signs one itself, where it can read the service's secret: so the first admin needs no other.
 
 use super::Files;
-use super::plain::plain;
 use super::remote::{Remote, own, told};
 use super::token::of_operator;
+use crate::plain::plain;
 use crate::settings::Settings;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};

@@ -89,7 +89,8 @@ async fn what_a_service_says_does_not_reach_the_terminal_as_it_is() {
         json!({"id": "7", "username": "ada", "name": evil, "lastname": "L", "role": "user", "enabled": true});
     let page = json!({"data": [someone], "next": null}).to_string();
     let problem = json!({"title": "No", "detail": evil}).to_string();
-    for (status, body) in [(200, page), (409, problem)] {
+    let role = page.replace("\"user\"", &json!(evil).to_string());
+    for (status, body) in [(200, page), (200, role), (409, problem)] {
         let (url, _) = answering(move |_, _| (status, body.clone()));
         for arguments in [&["user", "list"][..], &["user", "list", "--json"]] {
             let arguments = [arguments, &["--token", "t", "--url", &url]].concat();

@@ -3,6 +3,7 @@
 use super::pace::Pace;
 use super::sender::Repeating;
 use super::tally::{Counts, Tally, per_second};
+use crate::plain::lines;
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
@@ -72,7 +73,7 @@ impl Progress {
 
     /// Tells something.
     pub(super) fn say(&self, what: &str) {
-        self.bar.suspend(|| anstream::eprintln!("refold: {what}"));
+        self.bar.suspend(|| anstream::eprintln!("refold: {}", lines(what)));
     }
 
     /// Takes the bar away.

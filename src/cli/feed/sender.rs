@@ -3,8 +3,8 @@
 use super::plan::Batch;
 use super::signer::Signer;
 use super::system::System;
-use crate::cli::plain::plain;
 use crate::cli::remote::{Remote, told};
+use crate::plain::plain;
 use anyhow::{Context, Error, Result, bail};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;

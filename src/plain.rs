@@ -1,10 +1,10 @@
-//! What a service says, so that a terminal can print it: nothing in it moves the cursor, or hides, or turns the line.
+//! What others say, so that a terminal can print it: nothing in it moves the cursor, or hides, or turns the line.
 
 use refold_domain::validation::unseen::is_visible;
 use std::fmt::Write;
 
 /// A text with the characters that show nothing, but for blanks, as JSON escapes them: in JSON it stays the same.
-pub(super) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
         if c == ' ' || is_visible(c) {
@@ -16,6 +16,11 @@ pub(super) fn plain(text: &str) -> String {
         }
     }
     plain
+}
+
+/// The same for a text whose lines are its own.
+pub(crate) fn lines(text: &str) -> String {
+    text.split('\n').map(plain).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
