@@ -3,7 +3,8 @@
 use crate::plain::plain;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
+use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Response, StatusCode, Url};
 use serde_json::Value;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -56,7 +57,9 @@ impl Remote {
             bearer.set_sensitive(true);
             headers.insert(AUTHORIZATION, bearer);
         }
-        Ok(Client::builder().connect_timeout(CONNECT_WAIT).default_headers(headers))
+        let client = Client::builder().connect_timeout(CONNECT_WAIT).default_headers(headers);
+        // Whoever it is sent on to would be told the password of whom it registers.
+        Ok(client.redirect(Policy::none()))
     }
 
     /// What to say where it does not answer.
@@ -81,6 +84,8 @@ pub(super) fn own(listen: SocketAddr) -> Result<Url> {
 
 /// What a service says is wrong.
 pub(super) async fn told(response: Response) -> String {
+    let elsewhere =
+        response.headers().get(LOCATION).map(|url| plain(&String::from_utf8_lossy(url.as_bytes())));
     let (status, body) = (response.status(), response.text().await.unwrap_or_default());
     let problem: Value = serde_json::from_str(&body).unwrap_or_default();
     let told = match (problem["title"].as_str(), problem["detail"].as_str()) {
@@ -90,6 +95,12 @@ pub(super) async fn told(response: Response) -> String {
         _ => format!("the service answers {status}"),
     };
     match status {
+        _ if status.is_redirection() => {
+            let elsewhere = elsewhere.unwrap_or_else(|| "an unknown place".into());
+            format!(
+                "{told}, which sends to {elsewhere}: that is not followed; if it is the service, name it with --url"
+            )
+        }
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => format!("{told}; {TOKEN_REMEDY}"),
         _ => told,
     }

@@ -263,7 +263,10 @@ pub(crate) fn answering(
             let (status, body) = answer(&journal, &asked);
             journal.push(asked);
             let status = StatusCode::from_u16(status).unwrap();
-            Ok::<_, poem::Error>(Response::builder().status(status).header("Retry-After", "0").body(body))
+            // To wherever the body says, where it sends elsewhere.
+            let response =
+                Response::builder().status(status).header("Retry-After", "0").header("Location", &body);
+            Ok::<_, poem::Error>(response.body(body))
         }
     });
     let health = get(endpoint::make_sync(|_| "\"ok\""));

@@ -11,7 +11,12 @@ use tokio::io::AsyncWriteExt;
 /// Runs it with something on standard input; answers its exit code and what it wrote.
 async fn run(server: &Server, arguments: &[&str], input: &str) -> (Option<i32>, String) {
     let url = format!("http://{}", server.client().address().await);
-    let mut command = server.command(&[&["user"], arguments, &["--url", &url]].concat());
+    run_at(server, &url, arguments, input).await
+}
+
+/// The same at another service.
+async fn run_at(server: &Server, url: &str, arguments: &[&str], input: &str) -> (Option<i32>, String) {
+    let mut command = server.command(&[&["user"], arguments, &["--url", url]].concat());
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     // Who refuses before it reads has closed it.
@@ -98,5 +103,23 @@ async fn what_a_service_says_does_not_reach_the_terminal_as_it_is() {
             assert!(said.contains(r"A\u001b[2J\u202e\u009b\udb40\udc61"), "{said}");
             assert!(said.chars().all(|c| c == '\n' || c.is_ascii()), "{said:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_password_is_not_sent_on_to_wherever_an_answer_says() {
+    let (other, told) = answering(|_, _| (201, json!({"id": "7"}).to_string()));
+    for status in [301, 302, 307, 308] {
+        let elsewhere = format!("{other}/users");
+        let (url, asked) = answering(move |_, _| (status, elsewhere.clone()));
+        let (code, said) =
+            run_at(&Server::new(), &url, &[&add("ada", "a@e.org")[..], &["--token", "t"]].concat(), PASSWORD)
+                .await;
+        assert_eq!(code, Some(1), "{said}");
+        assert!(
+            said.contains(&format!("{status} ")) && said.contains(&format!("sends to {other}/users")),
+            "{said}"
+        );
+        assert_eq!((asked.lock().unwrap().len(), told.lock().unwrap().len()), (1, 0));
     }
 }

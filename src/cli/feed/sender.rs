@@ -7,7 +7,6 @@ use crate::cli::remote::{Remote, told};
 use crate::plain::plain;
 use anyhow::{Context, Error, Result, bail};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::Deserialize;
 use std::cell::RefCell;
@@ -100,7 +99,7 @@ impl Sender {
     /// # Errors
     /// Where it cannot be reached, or something else answers.
     pub(super) async fn connect(remote: &Remote, connections: usize, signer: Signer) -> Result<Self> {
-        let client = remote.client()?.timeout(ANSWER_WAIT).redirect(Policy::none());
+        let client = remote.client()?.timeout(ANSWER_WAIT);
         let client = client.pool_max_idle_per_host(connections).build()?;
         let health = client.get(remote.at("/healthz")).send().await.with_context(|| remote.unreachable())?;
         if health.status() != StatusCode::OK {
