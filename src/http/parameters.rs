@@ -4,6 +4,7 @@
 //! UTF-8, which would select by a text that nobody wrote, and a header that is no text: the library takes it as absent.
 
 use super::Tag;
+use super::headers::{PREFER, RECEIPT};
 use super::problem::Problem;
 use super::templates::{Found, Templates};
 use percent_encoding::percent_decode_str;
@@ -18,6 +19,9 @@ use std::sync::Arc;
 
 /// How an operation's path parameter is called by the library, before its number.
 const IN_PATH: &str = "param";
+
+/// The headers that may be given as often as one likes (RFC 9110, 5.3).
+const LISTS: [&str; 2] = [PREFER, RECEIPT];
 
 /// The parameters of all operations, and the middleware that holds requests to them.
 #[derive(Debug, Clone)]
@@ -89,14 +93,19 @@ impl Operation {
         Ok(())
     }
 
-    /// Refuses a header that is no text.
+    /// Refuses a header that is no text, or that is there twice and is no list.
     fn check_headers(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let is_text =
-            |header: &&Parameter| headers.get_all(&header.name).iter().all(|value| value.to_str().is_ok());
-        match self.at("header").find(|header| !is_text(header)) {
-            Some(header) => Err(Problem::parameter(&header.name, "must be printable ASCII")),
-            None => Ok(()),
+        let known = self.at("header").map(|header| header.name.as_str());
+        for name in known.chain([PREFER]) {
+            let values = headers.get_all(name);
+            if values.iter().any(|value| value.to_str().is_err()) {
+                return Err(Problem::parameter(name, "must be printable ASCII"));
+            }
+            if !LISTS.contains(&name) && values.iter().nth(1).is_some() {
+                return Err(Problem::parameter(name, "must be given once"));
+            }
         }
+        Ok(())
     }
 
     /// What the library found wrong with a parameter, in words for people; other errors as they are.

@@ -98,12 +98,29 @@ async fn headers_that_are_no_text() {
         client.get(path).send().await.is(200);
         asked.extend(["Prefer", "Refold-Receipt"].map(|name| (name, client.get(path))));
     }
-    asked.extend(commands(&target).await.into_iter().map(|call| ("Idempotency-Key", call)));
+    for call in commands(&target).await {
+        asked.extend(["Idempotency-Key", "Prefer"].map(|name| (name, call.clone())));
+    }
+    asked.push(("Prefer", client.get(views)));
     for (name, call) in asked {
         for bytes in [b"\xff".as_slice(), "\u{e4}".as_bytes(), b"wait=0, \xc3\x28"] {
             let answer = call.clone().header(name, bytes).send().await;
             assert!(answer.problem(400, "parameter").starts_with(name), "{name}: {answer:?}");
             assert_eq!(answer.json()["errors"][0]["field"], name);
+        }
+    }
+    target.unharmed().await;
+}
+
+/// Which of the two places is meant, nobody knows.
+#[tokio::test]
+async fn places_in_a_stream_that_are_given_twice() {
+    let target = Target::start().await;
+    for path in ["/events/live", "/alerts", "/views/food_counts/live", "/projections/live"] {
+        for [one, other] in [["", ""], ["a", "a"], ["a", "b"]] {
+            let call = target.client.get(path).header("Last-Event-ID", one).header("Last-Event-ID", other);
+            let told = call.send().await.problem(400, "parameter");
+            assert_eq!(told, "Last-Event-ID: must be given once", "{path}");
         }
     }
     target.unharmed().await;
