@@ -55,7 +55,7 @@ pub struct Settings {
     pub cors: cors::Cors,
     /// What the process tells about itself.
     pub telemetry: Telemetry,
-    /// The files with a secret that others may read.
+    /// The files with a secret that others may read or write to.
     #[serde(skip)]
     pub told_secrets: Vec<PathBuf>,
 }
@@ -208,7 +208,7 @@ impl Settings {
             match layer {
                 Ok(found) => {
                     let has_secret = found.iter().any(keys::holds_secret);
-                    told_secrets.extend(path.filter(|path| has_secret && others_may_read(path)).cloned());
+                    told_secrets.extend(path.filter(|path| has_secret && others_may_touch(path)).cloned());
                     entries.extend(found);
                 }
                 Err(error) => problems.push(format!("{error:#}")),
@@ -239,10 +239,10 @@ impl Settings {
     }
 }
 
-/// Whether others than its owner may read a file. Of one that is not looked at, nobody knows.
-fn others_may_read(path: &Path) -> bool {
-    const OTHERS_READ: u32 = 0o044;
-    fs::metadata(path).is_ok_and(|about| about.permissions().mode() & OTHERS_READ != 0)
+/// Whether others than its owner may read a file, or write to it. Of one that is not looked at, nobody knows.
+fn others_may_touch(path: &Path) -> bool {
+    const OTHERS: u32 = 0o066;
+    fs::metadata(path).is_ok_and(|about| about.permissions().mode() & OTHERS != 0)
 }
 
 /// The settings files in the order in which they are read: those `given`, else the one that [`CONFIG_VARIABLE`] names,

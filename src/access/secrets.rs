@@ -32,13 +32,13 @@ pub enum Place {
     File(PathBuf),
 }
 
-/// What to do about a settings file with a secret that others may read.
+/// What to do about a settings file with a secret that others may read or write to.
 pub const PRIVATE: &str =
     "run `chmod 600` on it, or give the secret as $REFOLD__AUTH__SECRET, and change it: see docs/security.md";
 
 /// What is wrong with such a file.
 pub fn told(path: &Path) -> String {
-    format!("{} has a secret, and others than its owner may read it", path.display())
+    format!("{} has a secret, and others than its owner may read it or write to it", path.display())
 }
 
 /// Where the secret of a service with these settings is.
@@ -90,10 +90,10 @@ pub fn open(settings: &Settings) -> Result<Secret> {
     Ok(secret.into())
 }
 
-/// Holds it to being another than the previous one: else somebody believes that it was changed.
+/// Holds it to being another than the previous one, also but for blanks at its ends: else somebody believes that it was changed.
 fn new(secret: Secret, settings: &Settings) -> Result<Secret> {
     ensure!(
-        secret != settings.auth.previous_secret,
+        secret.reveal().trim() != settings.auth.previous_secret.reveal().trim(),
         "auth.previous_secret is the secret that tokens are signed with: to change that, put a new one into auth.secret; if it \
          was changed, take auth.previous_secret away"
     );
@@ -194,7 +194,7 @@ mod tests {
         }
         settings.auth.secret = "0123456789abcdef".repeat(2).into();
         assert!(open(&settings).is_ok() && find(&settings).is_ok());
-        settings.auth.previous_secret = settings.auth.secret.clone();
+        settings.auth.previous_secret = format!(" {}\n", settings.auth.secret.reveal()).into();
         for refused in [open(&settings), find(&settings)] {
             assert!(refused.unwrap_err().to_string().contains("put a new one into auth.secret"));
         }

@@ -306,10 +306,17 @@ fn a_file_with_a_secret_that_others_may_read_is_noted() {
     let secret = format!("auth.secret = '{SECRET}'");
     let (group, others) =
         (file("group", &secret, 0o640), file("others", &secret.replace("secret", "previous_secret"), 0o604));
-    let files =
-        [group.clone(), file("own", &secret, 0o600), others.clone(), file("none", "auth.secret = ''", 0o644)];
+    let [writers, all_write] = [0o620, 0o602].map(|mode| file(&format!("{mode:o}"), &secret, mode));
+    let files = [
+        writers.clone(),
+        all_write.clone(),
+        group.clone(),
+        file("own", &secret, 0o600),
+        others.clone(),
+        file("none", "auth.secret = ''", 0o644),
+    ];
     let settings = Settings::layered(&files, Some(Map::new())).unwrap();
-    assert_eq!(settings.told_secrets, [group, others]);
+    assert_eq!(settings.told_secrets, [writers, all_write, group, others]);
 }
 
 #[test]
