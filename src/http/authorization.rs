@@ -73,6 +73,8 @@ enum Denied {
     Nobody,
     #[error("two tokens were sent")]
     Ambiguous,
+    #[error("what was sent may be a token, but is not written as `Authorization: Bearer TOKEN`")]
+    Unclear,
     #[error(transparent)]
     Refused(#[from] Refused),
     #[error("this needs the role {0}")]
@@ -91,7 +93,7 @@ impl Denied {
                 (StatusCode::UNAUTHORIZED, Problem::unauthorized(SCHEME, detail))
             }
             Self::Refused(Refused::Unknown(error)) => return unknown(&detail, &error),
-            Self::Ambiguous | Self::Refused(_) => {
+            Self::Ambiguous | Self::Unclear | Self::Refused(_) => {
                 (StatusCode::UNAUTHORIZED, Problem::unauthorized(INVALID, format!("{detail}; log in again")))
             }
             Self::Lacks(_) => (StatusCode::FORBIDDEN, Problem::forbidden(detail.clone())),
@@ -112,18 +114,31 @@ fn unknown(detail: &str, error: &anyhow::Error) -> Problem {
 /// The token that a request brings. Another scheme is between the client and whatever stands in front of the service.
 fn token(request: &Request) -> Result<Option<&str>, Denied> {
     let sent = request.headers().get_all(header::AUTHORIZATION).iter();
-    let mut tokens = sent.filter_map(|value| {
-        let value = value.as_bytes();
-        let end = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
-        let (scheme, token) = value.split_at(end);
-        // What is no text is no token, but it was meant to be one.
-        let token = std::str::from_utf8(token.trim_ascii()).unwrap_or_default();
-        scheme.eq_ignore_ascii_case(SCHEME.as_bytes()).then_some(token)
-    });
+    let mut tokens = sent.filter_map(|value| meant(value.as_bytes()));
     match (tokens.next(), tokens.next()) {
-        (token, None) => Ok(token),
+        (token, None) => token.transpose(),
         (_, Some(_)) => Err(Denied::Ambiguous),
     }
+}
+
+/// What is meant as a token, which nobody must believe to count where it is not understood.
+fn meant(value: &[u8]) -> Option<Result<&str, Denied>> {
+    let (scheme, rest) = value.split_at_checked(SCHEME.len()).unwrap_or((value, b""));
+    if !scheme.eq_ignore_ascii_case(SCHEME.as_bytes()) {
+        return is_bare(value).then_some(Err(Denied::Unclear));
+    }
+    match rest.first() {
+        // What is no text is no token, but it was meant to be one.
+        None | Some(b' ') => Some(Ok(std::str::from_utf8(rest.trim_ascii()).unwrap_or_default())),
+        Some(_) => Some(Err(Denied::Unclear)),
+    }
+}
+
+/// Whether it looks like a token without a scheme: three parts of base64url with dots between them.
+fn is_bare(value: &[u8]) -> bool {
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let mut parts = value.trim_ascii().split(|byte| *byte == b'.');
+    parts.clone().count() == 3 && parts.all(|part| part.iter().all(is_digit))
 }
 
 impl<E: Endpoint> Middleware<E> for Authorization {
@@ -144,5 +159,45 @@ impl<E: Endpoint> Endpoint for Guarded<E> {
             return Ok(denied.told(&request).into_response());
         }
         Ok(self.inner.call(request).await?.into_response())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use poem::http::HeaderValue;
+
+    /// The token that is found in a header with this value; an error where it is refused.
+    fn found(value: &[u8]) -> Result<Option<String>, String> {
+        let value = HeaderValue::from_bytes(value).unwrap();
+        let request = Request::builder().header(header::AUTHORIZATION, value).finish();
+        token(&request).map(|token| token.map(str::to_owned)).map_err(|denied| denied.to_string())
+    }
+
+    #[test]
+    fn what_is_meant_as_a_token_is_taken_or_refused_but_never_ignored() {
+        for sent in ["Bearer a.b.c", "bEARER   a.b.c "] {
+            assert_eq!(found(sent.as_bytes()), Ok(Some("a.b.c".into())), "{sent}");
+        }
+        for sent in ["Bearer", "Bearer ", "Bearer \u{e4}\u{fc}"] {
+            assert!(found(sent.as_bytes()).unwrap().is_some(), "{sent}");
+        }
+        assert_eq!(found(b"Bearer \xff"), Ok(Some(String::new())));
+        for sent in [
+            "Bearer\ta.b.c",
+            "Bearer:abc",
+            "bearer=a.b.c",
+            "Bearers a.b.c",
+            "eyJ-_.eyJ9.c2ln",
+            "a.b.c",
+            "a.b.",
+        ] {
+            assert!(found(sent.as_bytes()).unwrap_err().contains("Bearer TOKEN"), "{sent}");
+        }
+        for other in
+            ["Basic YTpi", "Basic", "Digest username=\"a.b.c\"", "Negotiate a.b.c", "", "a.b", "1.2.3.4"]
+        {
+            assert_eq!(found(other.as_bytes()), Ok(None), "{other}");
+        }
     }
 }
