@@ -7,6 +7,7 @@
 use super::request_id::RequestId;
 use super::seldom::Seldom;
 use crate::access::Caller;
+use crate::plain::plain;
 use poem::Request;
 use poem::http::StatusCode;
 use std::net::SocketAddr;
@@ -124,10 +125,10 @@ impl<'r> Who<'r> {
     }
 }
 
-/// What was asked for: without the query, in which there may be what is nobody's business.
+/// What was asked for, so that a terminal can print it: without the query, in which there may be what is nobody's business.
 fn asked(request: &Request) -> String {
     let path: String = request.uri().path().chars().take(PATH_CHARS_MAX).collect();
-    format!("{} {path}", request.method())
+    plain(&format!("{} {path}", request.method()))
 }
 
 #[cfg(test)]

@@ -68,3 +68,11 @@ fn nobody_floods_the_log() {
     let told = lines(|| (0..LINES_MAX * 2).for_each(|_| login(&request(), None, Ended::Limited)));
     assert_eq!(told.len(), LINES_MAX as usize);
 }
+
+#[test]
+fn what_was_asked_for_does_not_move_a_cursor() {
+    let mut asks = request();
+    *asks.uri_mut() = "/a\u{9b}2J\u{202e}b\u{e4}".parse().unwrap();
+    let told = lines(|| refused(&asks, StatusCode::FORBIDDEN, "no"));
+    assert_eq!(told[0]["asked"], r"DELETE /a\u009b2J\u202eb\u{e4}".replace(r"\u{e4}", "\u{e4}"));
+}
