@@ -55,13 +55,16 @@ pub fn login(request: &Request, user: Option<&str>, ended: Ended) {
     }
 }
 
-/// Tells that a user took another password, or tried to.
-pub fn password(request: &Request, ended: Ended) {
+/// Tells that a user took another password, or tried to; or that somebody repeated the registration of `subject`, a user that
+/// there is, with a password that is not theirs.
+pub fn password(request: &Request, subject: Option<&str>, ended: Ended) {
     static LIMITS: Limits = Limits::new();
     if let Some(untold) = LIMITS.tell(ended) {
         let Who { id, address, caller, user } = Who::of(request);
         let outcome = ended.name();
-        tracing::info!(target: TARGET, request = id, address, caller, user, outcome, untold, "password");
+        tracing::info!(
+            target: TARGET, request = id, address, caller, user, subject, outcome, untold, "password"
+        );
     }
 }
 

@@ -68,22 +68,31 @@ impl Authorization {
 
 /// Why a request is not let in.
 #[derive(Debug, thiserror::Error)]
-enum Denied {
+pub enum Denied {
+    /// It brings no token.
     #[error("this needs a token")]
     Nobody,
+    /// Nobody knows which of them counts.
     #[error("two tokens were sent")]
     Ambiguous,
+    /// Whoever sent it believes that it counts.
     #[error("what was sent may be a token, but is not written as `Authorization: Bearer TOKEN`")]
     Unclear,
+    /// The token is not taken.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// The route is for others.
     #[error("this needs the role {0}")]
     Lacks(Need),
+    /// The route is for them, but not for all that can be asked there.
+    #[error("{0}")]
+    Beyond(&'static str),
 }
 
 impl Denied {
-    /// Tells the audit of it, and makes the answer.
-    fn told(self, request: &Request) -> Problem {
+    /// Tells the audit of it, and makes the answer: no other way leads to one with 401 or 403, but for logins, of which the
+    /// audit is told otherwise.
+    pub fn told(self, request: &Request) -> Problem {
         let detail = self.to_string();
         let (status, problem) = match self {
             Self::Nobody => {
@@ -96,7 +105,7 @@ impl Denied {
             Self::Ambiguous | Self::Unclear | Self::Refused(_) => {
                 (StatusCode::UNAUTHORIZED, Problem::unauthorized(INVALID, format!("{detail}; log in again")))
             }
-            Self::Lacks(_) => (StatusCode::FORBIDDEN, Problem::forbidden(detail.clone())),
+            Self::Lacks(_) | Self::Beyond(_) => (StatusCode::FORBIDDEN, Problem::forbidden(detail.clone())),
         };
         audit::refused(request, status, &detail);
         problem

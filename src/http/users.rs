@@ -5,6 +5,7 @@ mod shown;
 
 use super::Tag;
 use super::audit::{self, Ended};
+use super::authorization::Denied;
 use super::body::Body;
 use super::failure::{Failure, Querying, Reading, Statuses};
 use super::problem::Problem;
@@ -49,10 +50,10 @@ impl Users {
     ) -> Result<Made, Failure<Registering>> {
         let call = Call::of(request, "POST /users")?;
         if registration.role == Role::Admin && !is_admin(request) {
-            return Err(Problem::forbidden("only an admin registers an admin").into());
+            return Err(Denied::Beyond("only an admin registers an admin").told(request).into());
         }
-        let recorded = self.registered(&call, &registration).await?;
-        if is_admin(request) {
+        let recorded = self.registered(request, &call, &registration).await?;
+        if is_admin(request) && !recorded.is_repeat() {
             let act = if registration.role == Role::Admin { "register admin" } else { "register user" };
             audit::act(request, act, &registration.username);
         }
@@ -106,7 +107,9 @@ impl Users {
         let call = Call::of(request, "PUT /users/me/password")?;
         let (user, _) = self.caller(request).await?;
         let recorded = self.changed(request, &call, user, change).await?;
-        audit::password(request, Ended::Ok);
+        if !recorded.is_repeat() {
+            audit::password(request, None, Ended::Ok);
+        }
         Ok(Shut::Done(recorded.receipt.to_string()))
     }
 
@@ -153,8 +156,7 @@ impl Users {
 
     /// The user whose token the request brings, and how far their partition had come.
     async fn caller(&self, request: &Request) -> Result<(User, Offset), Problem> {
-        let caller: &Caller =
-            request.data().ok_or_else(|| Problem::unauthorized("Bearer", "this needs a token"))?;
+        let caller: &Caller = request.data().ok_or_else(|| Denied::Nobody.told(request))?;
         let (user, at) = self.0.users.find(&caller.username).await?;
         let user = user.filter(|user| user.registered.id == caller.id);
         let user = user.ok_or_else(|| Problem::not_found("an operator's token is no user's: log in"))?;

@@ -339,6 +339,48 @@ async fn a_repeat_under_a_key_is_answered_as_the_first_time_but_not_for_another_
     login(&anybody, "ada", "another password").send().await.is(200);
 }
 
+/// Who, what and whom a line of the audit is about, and how it ended.
+fn shown(fields: &Value) -> Value {
+    json!([fields["message"], fields["user"], fields["act"], fields["subject"], fields["outcome"]])
+}
+
+#[tokio::test]
+async fn a_repeat_is_told_where_its_password_is_another_and_else_not() {
+    let server = Server::new().with("AUTH__FAILED_LOGINS_MAX", "2").with("TELEMETRY__FORMAT", "json");
+    let mut server = server.ready().await;
+    let (operator, anybody) = (server.client(), server.client().with_token(None));
+    let wrong = |name: &str| with(user(name), "password", "another password");
+    for _ in 0..2 {
+        operator.post("/users", &user("ada")).key("k").send().await.is(201);
+        anybody.post("/users", &user("bob")).key("k").send().await.is(201);
+        anybody.post("/users", &user("eve")).key("e").send().await.is(201);
+    }
+    let (path, new) = ("/users/me/password", "an entirely new one");
+    let ada = logged_in(&anybody, "ada", PASSWORD).await;
+    ada.put(path, &change(PASSWORD, new)).key("k").send().await.is(204);
+    let ada = logged_in(&anybody, "ada", new).await;
+    ada.put(path, &change(PASSWORD, new)).key("k").send().await.is(204);
+    for status in [422, 422, 429] {
+        anybody.post("/users", &wrong("bob")).key("k").send().await.is(status);
+        ada.put(path, &change(PASSWORD, "another password")).key("k").send().await.is(status);
+    }
+
+    server.line_times("\"limited\"", 2).await;
+    let said = server.said();
+    let lines = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let told = lines.filter(|line| line["target"] == "refold::audit" && line["fields"]["message"] != "login");
+    let told: Vec<_> = told.map(|line| shown(&line["fields"])).collect();
+    let mut expected = vec![
+        json!(["act", "operator:test", "register user", "ada", null]),
+        json!(["password", "ada", null, null, "ok"]),
+    ];
+    for outcome in ["refused", "refused", "limited"] {
+        expected.push(json!(["password", null, null, "bob", outcome]));
+        expected.push(json!(["password", "ada", null, null, outcome]));
+    }
+    assert_eq!(told, expected, "{said}");
+}
+
 #[tokio::test]
 async fn who_tries_passwords_and_whom_admins_register_is_told() {
     let server = Server::new().with("AUTH__FAILED_LOGINS_MAX", "2").with("TELEMETRY__FORMAT", "json");
@@ -347,6 +389,7 @@ async fn who_tries_passwords_and_whom_admins_register_is_told() {
     operator.post("/users", &user("ada")).send().await.is(201);
     operator.post("/users", &with(user("grace"), "role", "admin")).send().await.is(201);
     anybody.post("/users", &user("bob")).send().await.is(201);
+    anybody.post("/users", &with(user("eve"), "role", "admin")).send().await.is(403);
     let (ada, bob) = (logged_in(&anybody, "ada", PASSWORD).await, logged_in(&anybody, "bob", PASSWORD).await);
     ada.put("/users/me/password", &change(PASSWORD, "an entirely new one")).send().await.is(204);
     for status in [422, 422, 429] {
@@ -363,15 +406,13 @@ async fn who_tries_passwords_and_whom_admins_register_is_told() {
     let lines = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let told: Vec<_> = lines
         .filter(|line| line["target"] == "refold::audit" && line["fields"]["message"] != "login")
-        .map(|line| line["fields"].clone())
-        .map(|fields| {
-            json!([fields["message"], fields["user"], fields["act"], fields["subject"], fields["outcome"]])
-        })
+        .map(|line| shown(&line["fields"]))
         .collect();
     let password = |user, outcome| json!(["password", user, null, null, outcome]);
     let expected = [
         json!(["act", "operator:test", "register user", "ada", null]),
         json!(["act", "operator:test", "register admin", "grace", null]),
+        json!(["refused", null, null, null, null]),
         password("ada", "ok"),
         password("bob", "refused"),
         password("bob", "refused"),

@@ -50,7 +50,7 @@ fn a_line_says_who_and_what_and_nothing_secret() {
         login(&request(), None, Ended::Refused);
         refused(&request(), StatusCode::UNAUTHORIZED, "the token has expired");
         act(&admins, "enable user", "ada");
-        password(&admins, Ended::Refused);
+        password(&admins, None, Ended::Refused);
     });
     let expected = serde_json::json!([
         {"message": "login", "request": "r-1", "user": "ada", "outcome": "ok", "untold": 0},

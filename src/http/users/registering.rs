@@ -11,6 +11,7 @@ impl Users {
     /// Registers a user, or answers as when they registered under the same key.
     pub(super) async fn registered(
         &self,
+        request: &Request,
         call: &Call,
         registration: &Registration,
     ) -> Result<Recorded, Problem> {
@@ -18,10 +19,13 @@ impl Users {
         let id = call.new_id().to_string();
         let streams = vec![users::stream(&name), users::email_stream(&registration.email)];
         // The password is not in what is hashed of a registration.
-        let request = call.request(stream::USERS.into(), registration, streams);
+        let asked = call.request(stream::USERS.into(), registration, streams);
         let command = |hash| Command::Register(Box::new(registration.registered(id.clone(), hash)));
-        let recorded = self.hashed(&request, &name, &registration.password, command).await?;
-        self.must_repeat(&recorded, &name, 0, &registration.password).await?;
+        let recorded = self.hashed(&asked, &name, &registration.password, command).await?;
+        if recorded.is_repeat() {
+            let repeated = self.repeated(&name, 0, &registration.password).await;
+            repeated.inspect_err(|wrong| wrong.tell(request, Some(&name)))?;
+        }
         Ok(recorded)
     }
 
@@ -42,12 +46,16 @@ impl Users {
         {
             Some(recorded) => recorded,
             None => {
-                self.must_be_current(request, &name, from, change.current).await?;
+                let current = self.current(&name, from, change.current).await;
+                current.inspect_err(|wrong| wrong.tell(request, None))?;
                 self.hashed(&asked, &name, &change.new, command).await?
             }
         };
         let Counted { password_changes } = data(&recorded)?;
-        self.must_repeat(&recorded, &name, password_changes, &change.new).await?;
+        if recorded.is_repeat() {
+            let repeated = self.repeated(&name, password_changes, &change.new).await;
+            repeated.inspect_err(|wrong| wrong.tell(request, None))?;
+        }
         Ok(recorded)
     }
 
@@ -75,47 +83,63 @@ impl Users {
         Ok(recorded?)
     }
 
-    async fn must_be_current(
-        &self,
-        request: &Request,
-        name: &str,
-        changes: u64,
-        password: Password,
-    ) -> Result<(), Problem> {
-        match self.0.users.check(name, Some(password)).await {
-            Ok(Checked::Theirs(user)) if user.password_changes == changes => Ok(()),
-            Ok(_) => {
-                audit::password(request, Ended::Refused);
-                let (field, reason) = ("current".into(), "is not your password".into());
-                Err(Problem::validation(vec![FieldError { field, reason }]))
-            }
-            Err(unchecked) => {
-                if matches!(unchecked, Unchecked::TooMany(_)) {
-                    audit::password(request, Ended::Limited);
-                }
-                Err(unchecked.into())
-            }
+    /// Holds a password to being the present one.
+    async fn current(&self, name: &str, changes: u64, password: Password) -> Result<(), Wrong> {
+        match self.0.users.check(name, Some(password)).await? {
+            Checked::Theirs(user) if user.password_changes == changes => Ok(()),
+            _ => Err(Wrong::Current),
         }
     }
 
     /// Holds a repeat to the password that it brings. Once it was changed, nobody can say what it was.
-    async fn must_repeat(
-        &self,
-        recorded: &Recorded,
-        name: &str,
-        changes: u64,
-        password: &Password,
-    ) -> Result<(), Problem> {
-        if !recorded.is_repeat() {
-            return Ok(());
-        }
-        let (user, _) = self.0.users.find(name).await?;
+    async fn repeated(&self, name: &str, changes: u64, password: &Password) -> Result<(), Wrong> {
+        let (user, _) = self.0.users.find(name).await.map_err(Unchecked::from)?;
         if user.is_none_or(|user| user.password_changes != changes) {
             return Ok(());
         }
         match self.0.users.check(name, Some(password.clone())).await? {
             Checked::Theirs(_) => Ok(()),
-            Checked::Wrong(_) => Err(CommandError::KeyReused.into()),
+            Checked::Wrong(_) => Err(Wrong::Repeat),
+        }
+    }
+}
+
+/// Why a password does not do.
+enum Wrong {
+    /// It is not the present one.
+    Current,
+    /// It is another than that of the first time.
+    Repeat,
+    /// It was not looked at.
+    Unchecked(Unchecked),
+}
+
+impl Wrong {
+    /// Tells the audit of a password that was tried.
+    fn tell(&self, request: &Request, subject: Option<&str>) {
+        match self {
+            Self::Current | Self::Repeat => audit::password(request, subject, Ended::Refused),
+            Self::Unchecked(Unchecked::TooMany(_)) => audit::password(request, subject, Ended::Limited),
+            Self::Unchecked(_) => {}
+        }
+    }
+}
+
+impl From<Unchecked> for Wrong {
+    fn from(unchecked: Unchecked) -> Self {
+        Self::Unchecked(unchecked)
+    }
+}
+
+impl From<Wrong> for Problem {
+    fn from(wrong: Wrong) -> Self {
+        match wrong {
+            Wrong::Current => {
+                let (field, reason) = ("current".into(), "is not your password".into());
+                Self::validation(vec![FieldError { field, reason }])
+            }
+            Wrong::Repeat => CommandError::KeyReused.into(),
+            Wrong::Unchecked(unchecked) => unchecked.into(),
         }
     }
 }
