@@ -40,7 +40,7 @@ pub struct Email;
 impl Look for Username {
     const NAME: &'static str = "string(username)";
     const EXPECTED: &'static str =
-        "letters and digits, and after the first one also . _ - @ +, but no blanks and nothing invisible";
+        "a letter or a digit, and after it no others than those, their marks and . _ - @ +";
     const CHARS: RangeInclusive<usize> = USERNAME_CHARS;
 
     fn pattern() -> &'static Pattern {

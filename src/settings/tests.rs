@@ -345,7 +345,7 @@ fn a_slip_is_told_with_its_place_and_without_the_secret_on_its_line() {
         (format!("secret = '{SECRET}' x"), "line 2, column"),
         (format!("secret '{SECRET}'"), "line 2, column"),
         (format!("secret = \"{SECRET}\\q\""), "line 2, column"),
-        (format!("{SECRET}"), "line 2, column"),
+        (SECRET.to_owned(), "line 2, column"),
         (format!("secret = '{SECRET}'\nsecret.x = '{SECRET}'"), "line 3, column"),
     ] {
         fs::write(&file, format!("[auth]\n{slip}")).unwrap();

@@ -1,6 +1,10 @@
 //! What a user may be called: to log in, where one name must not pass for another, and by people.
 
-use crate::validation::{Pattern, text, unseen};
+use crate::validation::unseen::{self, class_of, is_visible};
+use crate::validation::{Pattern, text};
+use icu_collections::codepointinvlist::CodePointInversionListBuilder;
+use icu_properties::CodePointMapData;
+use icu_properties::props::{GeneralCategory, GeneralCategoryGroup};
 use serde_json::Value;
 use std::ops::RangeInclusive;
 use std::sync::LazyLock;
@@ -11,17 +15,33 @@ pub const NAME_CHARS: RangeInclusive<usize> = 1..=200;
 /// How many characters a user name may have.
 pub const USERNAME_CHARS: RangeInclusive<usize> = 1..=64;
 
-/// A user name: nothing in it is invisible, and of the punctuation of ASCII only some is in it, but not first. U+037E and
-/// U+1FEF are such punctuation once they are composed.
+/// A user name: letters, their marks and digits, and some of the punctuation of ASCII; it begins with a letter or a digit.
 pub static USERNAME: LazyLock<Pattern> = LazyLock::new(|| {
-    let unseen = unseen::class();
+    let first = GeneralCategoryGroup::Letter.union(GeneralCategoryGroup::DecimalNumber);
+    let further = first.union(GeneralCategoryGroup::Mark);
+    let (first, further) = (characters(first, further), characters(further, further));
     Pattern::new(
-        format!(
-            r"^[^{unseen}\x21-\x2f\x3a-\x40\x5b-\x60\x7b-\x7e\u037e\u1fef][^{unseen}\x21-\x2a\x2c\x2f\x3a-\x3f\x5b-\x5e\x60\x7b-\x7e\u037e\u1fef]*$"
-        ),
-        "must have letters and digits, and after the first one also . _ - @ +, but no blanks and nothing invisible",
+        format!(r"^[{first}][{further}\x2b\x2d\x2e\x40\x5f]*$"),
+        "must begin with a letter or a digit, and have no others than those, their marks and . _ - @ +",
     )
 });
+
+/// The characters that a part of a user name may have, as the inside of a class of a regular expression: those that can be
+/// seen, and still are of these categories in the form in which the name is unique.
+fn characters(first: GeneralCategoryGroup, further: GeneralCategoryGroup) -> String {
+    let categories = CodePointMapData::<GeneralCategory>::new();
+    let is_of = |c: char, group: GeneralCategoryGroup| group.contains(categories.get(c));
+    let fits = |c: &char| {
+        let mut parts = c.nfkc();
+        is_visible(*c)
+            && parts.next().is_some_and(|c| is_of(c, first) && is_visible(c))
+            && parts.all(|c| is_of(c, further) && is_visible(c))
+    };
+    let mut list = CodePointInversionListBuilder::new();
+    let all = categories.iter_ranges_for_group(first).flatten().filter_map(char::from_u32);
+    all.filter(fits).for_each(|c| list.add_char(c));
+    class_of(&list.build())
+}
 
 /// A name among people: something in it can be seen, and nothing in it controls what is around it, such as the direction
 /// of the text. Joiners and variants of letters are how some names are written.
@@ -34,12 +54,17 @@ pub static NAME: LazyLock<Pattern> = LazyLock::new(|| {
     )
 });
 
-/// A user name or an e-mail address in the form in which it is unique: composed (NFC) and without a case. Some letters have
-/// more cases than two: so those are one, such as σ and ς, that are one in upper case. What becomes of a letter does not
-/// depend on where it stands.
+/// A user name or an e-mail address in the form in which it is unique: without a case, without a width and without what else is
+/// only another look of the same (NFKC). As Unicode has it (D146), it is taken apart first, for what becomes of a letter must not
+/// depend on whether its marks stand in it or behind it.
 pub fn normalised(text: &str) -> String {
-    let lower = text.nfc().flat_map(char::to_lowercase);
-    lower.flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfc().collect()
+    text.nfd().flat_map(caseless).nfkd().flat_map(caseless).nfkc().collect()
+}
+
+/// A letter without its case. Some have more cases than two: so those are one, such as σ and ς, that are one in upper case.
+/// What becomes of a letter does not depend on where it stands.
+fn caseless(c: char) -> impl Iterator<Item = char> {
+    c.to_lowercase().flat_map(char::to_uppercase).flat_map(char::to_lowercase)
 }
 
 /// Reads a user name.

@@ -161,8 +161,20 @@ fn a_full_body_passes_and_its_hash_knows_nothing_of_the_password() {
 
 #[test]
 fn what_is_a_user_name_and_what_is_not() {
-    for good in ["a", "Ada", "ada.lovelace", "ada@example.org", "7", "Äda", "a-b_c+d", "愛", "Ame\u{301}lie"]
-    {
+    for good in [
+        "a",
+        "Ada",
+        "ada.lovelace",
+        "ada@example.org",
+        "7",
+        "Äda",
+        "a-b_c+d",
+        "愛",
+        "Ame\u{301}lie",
+        "\u{ff21}da",
+        "\u{939}\u{93f}\u{928}\u{94d}\u{926}\u{940}",
+        "\u{663}",
+    ] {
         assert_eq!(username(&json!(good)).as_deref(), Ok(good));
     }
     for bad in [
@@ -183,6 +195,26 @@ fn what_is_a_user_name_and_what_is_not() {
         // Once composed these are ` and ;
         "a\u{1fef}",
         "a\u{37e}",
+        // A mark without a letter, also once it is taken apart; a blank in it, or a mark on one.
+        "\u{301}a",
+        "\u{ff9e}a",
+        "a\u{fdfa}",
+        "a\u{fe70}",
+        // Nobody's, or anybody's: not assigned, private, no character, what stands for an object.
+        "a\u{378}",
+        "a\u{e000}",
+        "a\u{10fffd}",
+        "a\u{ffff}",
+        "a\u{fdd0}",
+        "a\u{fffc}",
+        "a\u{fffd}",
+        // Symbols, some of which show nothing.
+        "a\u{20ac}",
+        "a\u{1d159}",
+        "a\u{13441}",
+        "a\u{13442}",
+        "a\u{16fe4}",
+        "a\u{1f600}",
     ] {
         assert!(username(&json!(bad)).is_err(), "{bad:?}");
     }
@@ -246,6 +278,13 @@ fn names_that_look_alike_are_one() {
         ("\u{391}\u{3a3}", "\u{3b1}\u{3c3}"),
         ("\u{3b1}\u{3c2}", "\u{3b1}\u{3c3}"),
         ("Stra\u{df}e", "STRASSE"),
+        // What becomes of a mark is the same whether it stands in its letter or behind it.
+        ("\u{1fb7}z", "\u{391}\u{342}\u{345}z"),
+        ("\u{1ff7}z", "\u{3a9}\u{342}\u{345}z"),
+        ("\u{1fc7}z", "\u{397}\u{342}\u{345}z"),
+        ("\u{ff41}\u{ff24}a", "ada"),
+        ("\u{1d400}\u{1d41d}a", "ada"),
+        ("\u{fb01}n", "FIN"),
     ] {
         assert_eq!(normalised(one), normalised(other));
     }
@@ -265,11 +304,17 @@ fn names_are_kept_under_what_they_were_kept_under() {
 }
 
 #[test]
-fn each_letter_is_one_in_whatever_case() {
-    for c in char::MIN..=char::MAX {
-        let key = normalised(&c.to_string());
-        for other in [c.to_uppercase().to_string(), c.to_lowercase().to_string(), key.clone()] {
-            assert_eq!(normalised(&other), key, "{c:?}");
+fn each_letter_is_one_in_whatever_case_and_however_it_is_composed() {
+    let is_plain = |c: &char| c.to_uppercase().eq([*c]) && c.to_lowercase().eq([*c]) && c.nfkd().eq([*c]);
+    let is_syllable = |c: &char| ('\u{ac00}'..='\u{d7a3}').contains(c);
+    for c in (char::MIN..=char::MAX).filter(|c| !is_plain(c) && !is_syllable(c)) {
+        for name in [c.to_string(), format!("{c}z"), format!("\u{3b1}{c}")] {
+            let key = normalised(&name);
+            let composed = [name.nfc().collect::<String>(), name.nfd().collect(), name.nfkd().collect()];
+            let cased = composed.iter().flat_map(|name| [name.to_uppercase(), name.to_lowercase()]);
+            for other in cased.chain(composed.clone()).chain([key.clone()]) {
+                assert_eq!(normalised(&other), key, "{c:?}: {other:?}");
+            }
         }
     }
 }

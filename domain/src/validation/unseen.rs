@@ -6,8 +6,9 @@ use icu_properties::{CodePointMapData, CodePointSetData};
 use std::fmt::Write;
 use std::sync::LazyLock;
 
-/// A character of letters for the blind without any dots: for Unicode it is a symbol.
-const EMPTY_BRAILLE: char = '\u{2800}';
+/// What shows nothing by its shape, though for Unicode it is a symbol, a letter or a mark: letters for the blind without any
+/// dots, a note without a head, fillers and blanks among signs.
+const EMPTY: [char; 5] = ['\u{2800}', '\u{13441}', '\u{13442}', '\u{16fe4}', '\u{1d159}'];
 
 static UNSEEN: LazyLock<CodePointInversionList<'static>> = LazyLock::new(|| {
     let categories = GeneralCategoryGroup::Control.union(GeneralCategoryGroup::Format);
@@ -16,7 +17,7 @@ static UNSEEN: LazyLock<CodePointInversionList<'static>> = LazyLock::new(|| {
     CodePointMapData::<GeneralCategory>::new().iter_ranges_for_group(categories).for_each(&mut add);
     CodePointSetData::new::<WhiteSpace>().iter_ranges().for_each(&mut add);
     CodePointSetData::new::<DefaultIgnorableCodePoint>().iter_ranges().for_each(&mut add);
-    unseen.add_char(EMPTY_BRAILLE);
+    EMPTY.into_iter().for_each(|c| unseen.add_char(c));
     unseen.build()
 });
 
@@ -27,15 +28,20 @@ pub fn is_visible(c: char) -> bool {
 
 /// All characters that show nothing, as the inside of a class of a regular expression.
 pub fn class() -> &'static str {
-    static CLASS: LazyLock<String> = LazyLock::new(|| {
-        UNSEEN.iter_ranges().fold(String::new(), |mut class, range| {
-            for (lead, code) in [("", *range.start()), ("-", *range.end())] {
-                write!(class, "{lead}{}", escaped(code)).expect("a string takes everything");
-            }
-            class
-        })
-    });
+    static CLASS: LazyLock<String> = LazyLock::new(|| class_of(&UNSEEN));
     &CLASS
+}
+
+/// Characters as the inside of a class of a regular expression.
+pub(crate) fn class_of(characters: &CodePointInversionList<'_>) -> String {
+    characters.iter_ranges().fold(String::new(), |mut class, range| {
+        let (first, last) = range.into_inner();
+        class += &escaped(first);
+        if last > first {
+            write!(class, "-{}", escaped(last)).expect("a string takes everything");
+        }
+        class
+    })
 }
 
 /// A character as every dialect reads it: for those beyond four digits each has an escape of its own.
