@@ -58,6 +58,9 @@ pub struct Settings {
     pub cors: cors::Cors,
     /// What the process tells about itself.
     pub telemetry: Telemetry,
+    /// What is set for each broker alone.
+    #[serde(skip)]
+    pub brokers: BTreeMap<String, Options>,
     /// The files with a secret that others may read or write to.
     #[serde(skip)]
     pub told_secrets: Vec<PathBuf>,
