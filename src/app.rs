@@ -71,10 +71,13 @@ impl App {
             answer: settings.http.answer_timeout,
             stop: settings.http.stop_timeout,
         };
-        let (mut service, mut refused) = (None, Ok(()));
+        // What is ready is served from the first request on.
+        let mut service = ready.map(|ready| ready.behind(&door, &settings));
+        let mut refused = Ok(());
+        let is_open = service.is_some();
         let opened_and_stopped = async {
             let opening = async {
-                match open(ready, &settings, &door).await {
+                match wait(&settings, &door).await {
                     Ok(opened) => service = Some(opened),
                     Err(error) => {
                         refused = Err(error);
@@ -84,7 +87,7 @@ impl App {
                 std::future::pending::<()>().await;
             };
             tokio::select! {
-                () = opening => {}
+                () = opening, if !is_open => {}
                 () = signal => {}
             }
         };
@@ -104,24 +107,26 @@ impl App {
 }
 
 /// Opens the door as soon as there is something behind it.
-async fn open(first: Option<Ready>, settings: &Settings, door: &Door) -> anyhow::Result<Arc<Service>> {
-    let (mut ready, mut wait) = (first, OPEN_WAIT_MIN);
-    let Ready { service, table } = loop {
-        match ready {
-            Some(ready) => break ready,
-            None => sleep(wait).await,
-        }
-        wait = (wait * 2).min(OPEN_WAIT_MAX);
-        ready = Ready::try_open(settings, door).await?;
-        if ready.is_some() {
+async fn wait(settings: &Settings, door: &Door) -> anyhow::Result<Arc<Service>> {
+    let mut pause = OPEN_WAIT_MIN;
+    loop {
+        sleep(pause).await;
+        pause = (pause * 2).min(OPEN_WAIT_MAX);
+        if let Some(ready) = Ready::try_open(settings, door).await? {
             tracing::info!("the log is there");
+            return Ok(ready.behind(door, settings));
         }
-    };
-    door.open(http::routes(&service, &table, settings));
-    Ok(service)
+    }
 }
 
 impl Ready {
+    /// Serves it behind the door.
+    fn behind(self, door: &Door, settings: &Settings) -> Arc<Service> {
+        let Self { service, table } = self;
+        door.open(http::routes(&service, &table, settings));
+        service
+    }
+
     /// Opens everything; `None` where the log is away, which the door is told.
     async fn try_open(settings: &Settings, door: &Door) -> anyhow::Result<Option<Self>> {
         match Self::open(settings).await {

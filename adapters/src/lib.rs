@@ -4,8 +4,8 @@
 //! [`open`] turns the name of a broker into an [`EventLog`], whichever it is;
 //! [`embedded`] keeps the log in a file of its own, so that nothing needs to be installed;
 //! `kafka` keeps it in Apache Kafka;
-//! [`nats`] keeps it in the streams of a NATS server;
-//! [`rabbit`] keeps it in those of RabbitMQ;
+//! `nats` keeps it in the streams of a NATS server;
+//! `rabbit` keeps it in those of RabbitMQ;
 //! [`options`] are what can be set for one broker alone, in the section of its name;
 //! [`observed`] wraps every one of them with deadlines, counters and traces;
 //! [`lock`] keeps a second process out of a data directory.

@@ -38,18 +38,23 @@ impl Door {
         *waiting = Some(Dependency { name: name.to_owned(), up: false, since, problem: Some(problem) });
     }
 
-    fn waiting(&self) -> Option<Dependency> {
-        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn waiting(&self) -> Dependency {
+        let waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        waiting.unwrap_or_else(|| Dependency {
+            name: "service".to_owned(),
+            up: false,
+            since: Timestamp::now(),
+            problem: Some("it has just begun".to_owned()),
+        })
     }
 
     fn wait_told(&self, path: &str) -> Response {
         match path {
             "/healthz" => operations::alive(),
-            "/readyz" => Readiness::of(self.waiting().into_iter().collect()).into_response(),
+            "/readyz" => Readiness::of(vec![self.waiting()]).into_response(),
             "/metrics" => telemetry::rendered().into_response(),
             _ => {
-                let problem = self.waiting().and_then(|waiting| waiting.problem);
-                let detail = problem.unwrap_or_else(|| "it has just begun".to_owned());
+                let detail = self.waiting().problem.unwrap_or_default();
                 Problem::unavailable("starting", "The service waits for what it depends on", detail)
                     .into_response()
             }
