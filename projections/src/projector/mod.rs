@@ -248,6 +248,8 @@ impl Projector {
             self.progress.flushed(self.place.partition, reached.clone(), news.clone());
         }
         self.flush(flush).await?;
+        // It may have been tried again. Not in `flush`: a store just made is nothing to run with before it is read.
+        self.tell(Condition::Running);
         self.report(&head, &reached);
         self.progress.flushed(self.place.partition, reached.clone(), news);
         Ok(reached)
@@ -281,10 +283,7 @@ impl Projector {
             let outcome = self.store.flush(self.place.partition, Arc::clone(&flush)).await;
             FLUSH_SECONDS.record(start.elapsed().as_secs_f64());
             match outcome {
-                Ok(Flushed::Done) => {
-                    self.tell(Condition::Running);
-                    return Ok(());
-                }
+                Ok(Flushed::Done) => return Ok(()),
                 Ok(Flushed::Refused) if rule::holds(Rule::RefusedFlushStartsAgain) => {
                     return Err(Halt::StartAgain);
                 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use refold_domain::commit::Guard;
-use refold_domain::log::Offset;
+use refold_domain::log::{AppendError, Bounds, EventLog, LogError, Offset, Records, Risk};
 use refold_domain::receipt::Receipt;
 use refold_domain::rule;
 use refold_projections::catalogue::Projection;
@@ -65,7 +65,7 @@ impl Drop for Running {
     }
 }
 
-fn start(place: Place, log: &Arc<MemoryLog>, store: Arc<dyn Store>) -> Running {
+fn start(place: Place, log: &Arc<impl EventLog + 'static>, store: Arc<dyn Store>) -> Running {
     let progress = Arc::new(Progress::new(place.log, place.partitions));
     let projections = Arc::new(projections(definition::defaults()));
     let projector = Projector {
@@ -325,6 +325,44 @@ async fn a_flush_without_an_answer_is_repeated_and_counts_once() {
     running.reach(5).await;
     assert_eq!(running.count("pie").await.as_deref(), Some("5"));
     assert_eq!(running.progress.state(0).condition, Condition::Running);
+}
+
+/// A log that answers one reader, and no other.
+struct ReadOnce {
+    log: MemoryLog,
+    reads: AtomicUsize,
+}
+
+#[async_trait]
+impl EventLog for ReadOnce {
+    async fn append(&self, partition: u32, record: Bytes) -> Result<(), AppendError> {
+        self.log.append(partition, record).await
+    }
+
+    async fn read(&self, partition: u32, from: Offset) -> Result<Records, LogError> {
+        if self.reads.fetch_add(1, Ordering::Relaxed) > 0 {
+            std::future::pending::<()>().await;
+        }
+        self.log.read(partition, from).await
+    }
+
+    async fn bounds(&self, partition: u32) -> Result<Bounds, LogError> {
+        self.log.bounds(partition).await
+    }
+
+    async fn check(&self) -> Result<Vec<Risk>, LogError> {
+        self.log.check().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_does_not_run_before_the_log_bears_its_new_store_out() {
+    let log = ReadOnce { log: MemoryLog::new(foods(&["pie"])), reads: AtomicUsize::new(0) };
+    let running = start(ALONE, &Arc::new(log), Arc::new(MemoryStore::default()));
+    // Time goes on once nobody has anything left to do.
+    assert!(tokio::time::timeout(WAIT_MAX, running.progress.reach(0, 0)).await.is_err());
+    assert!(running.store.load(0, Wanted::new()).await.unwrap().head.is_some());
+    assert_eq!(running.progress.state(0).condition, Condition::Starting);
 }
 
 #[tokio::test]
