@@ -8,23 +8,23 @@ pub mod chunks;
 pub mod latest;
 mod looking;
 mod outcome;
+mod recalling;
 
 pub use looking::{Entries, Streams};
 pub use outcome::{CommandError, Origin, Recorded, RecordedEvent};
+pub use recalling::Recalled;
 
 use crate::writer::Writer;
 use anyhow::Context;
-use bytes::Bytes;
-use futures::StreamExt;
-use refold_domain::commit::{Commit, Guard, Record};
+use refold_domain::commit::Guard;
 use refold_domain::decision::{self, Decision, NewEvent, Rejection};
 use refold_domain::hash::{Hash, partition_of};
 use refold_domain::log::{End, EventLog, Offset};
-use refold_domain::receipt::{EventId, Receipt};
+use refold_domain::receipt::Receipt;
 use refold_domain::rule::{self, Rule};
 use refold_domain::stream;
 use refold_projections::progress::Progress;
-use refold_projections::state::{StreamEntry, Verdict};
+use refold_projections::state::Verdict;
 use refold_projections::store::Store;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +48,8 @@ pub struct Commands {
     /// How long a guarded command waits for the store whenever it is decided, and again for its verdict once the log
     /// has confirmed it; also, how long it is decided anew.
     pub verdict_wait: Duration,
+    /// What was read from the log again lately.
+    pub recalled: Arc<Recalled>,
 }
 
 /// What is asked for, apart from the deciding.
@@ -282,44 +284,6 @@ impl Commands {
                 "the command is on the log, but it was not judged in time".into(),
             )),
         }
-    }
-
-    /// Reads a command that counts from the log again; a log that has lost it may have nothing to hand out.
-    async fn recall(
-        &self,
-        partition: u32,
-        entry: &StreamEntry,
-        origin: Origin,
-        deadline: Instant,
-    ) -> Result<Recorded, CommandError> {
-        let receipt = entry.receipt(partition);
-        let reading = timeout_at(deadline, self.first_from(partition, entry.offset)).await;
-        let unread =
-            |why: String| CommandError::OutcomeUnknown(format!("the command was recorded before, but {why}"));
-        let (offset, bytes) = match reading {
-            Ok(Ok(record)) => record,
-            Ok(Err(error)) => return Err(unread(format!("the log cannot be read: {error:#}"))),
-            Err(_) => return Err(unread("the log did not hand it out in time".into())),
-        };
-        let is_the_one = |commit: &Commit<'_>| {
-            (offset, commit.writer, commit.seq) == (entry.offset, entry.writer, entry.seq)
-        };
-        let commit = match Record::decode(&bytes) {
-            Ok(Record::Commit(commit)) if is_the_one(&commit) => commit,
-            // A broker that lost the commit may hold another's in its place.
-            _ => return Err(CommandError::Lost(receipt)),
-        };
-        let command = commit.commands.get(entry.command as usize).context("a commit lacks a command")?;
-        let event = |(index, event)| RecordedEvent::recalled(EventId { receipt, index }, event);
-        let events = (0..).zip(&command.events).map(event).collect::<anyhow::Result<_>>()?;
-        Ok(Recorded { receipt, origin, offset: Some(entry.offset), events })
-    }
-}
-
-impl Commands {
-    async fn first_from(&self, partition: u32, offset: Offset) -> anyhow::Result<(Offset, Bytes)> {
-        let mut records = self.log.read(partition, offset).await?;
-        Ok(records.next().await.context("the log ended the reading")??)
     }
 }
 

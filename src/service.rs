@@ -93,6 +93,7 @@ impl Service {
             writer: Arc::clone(&writer),
             append_wait: settings.writer.append_wait,
             verdict_wait: settings.decide.wait,
+            recalled: Arc::default(),
         });
         let users = Arc::new(Users::new(&commands, &settings.auth)?);
         let projector = |partition| Projector {

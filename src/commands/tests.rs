@@ -3,6 +3,8 @@
 use super::*;
 use crate::genesis;
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
 use refold_domain::commit::pack;
 use refold_domain::log::{AppendError, Bounds, LogError, Records, Risk};
 use refold_projections::gate::Place;
@@ -85,7 +87,15 @@ impl World {
         let projector = tokio::spawn(projector.run()).abort_handle();
         progress.reach(0, 1).await;
         let writer = Arc::new(Writer::start(&log, id, 1, 10));
-        let commands = Commands { log, store, progress, writer, append_wait: WAIT * 10, verdict_wait: WAIT };
+        let commands = Commands {
+            log,
+            store,
+            progress,
+            writer,
+            append_wait: WAIT * 10,
+            verdict_wait: WAIT,
+            recalled: Arc::default(),
+        };
         Self { id, log: overtaken, commands, projector }
     }
 

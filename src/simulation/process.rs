@@ -4,7 +4,7 @@ use super::log;
 use super::store;
 use super::turnstile::{Caller, Role};
 use super::world::Outside;
-use crate::commands::Commands;
+use crate::commands::{Commands, Recalled};
 use crate::genesis;
 use crate::writer::Writer;
 use refold_domain::log::EventLog;
@@ -40,6 +40,7 @@ pub(super) struct Ready {
     /// How often the store had been put back before this process first looked at it.
     pub put_back: usize,
     writer: Arc<Writer>,
+    recalled: Arc<Recalled>,
 }
 
 impl Process {
@@ -84,7 +85,7 @@ impl Process {
         let writing = self.log(&Arc::new(Caller::new(self.number, Role::Writer)));
         let writer = Arc::new(Writer::start(&writing, log, partitions.get(), QUEUE_COMMANDS));
         *self.ready.lock().expect("unpoisoned") =
-            Some(Arc::new(Ready { progress, projections, put_back, writer }));
+            Some(Arc::new(Ready { progress, projections, put_back, writer, recalled: Arc::default() }));
         self.outside.turnstile.note(|| format!("process {} serves", self.number));
         Ok(())
     }
@@ -105,6 +106,7 @@ impl Process {
             writer: Arc::clone(&ready.writer),
             append_wait: waits.0,
             verdict_wait: waits.1,
+            recalled: Arc::clone(&ready.recalled),
         })
     }
 

@@ -118,7 +118,15 @@ impl Process {
             projectors.spawn(projector.run());
         }
         let writer = Arc::new(Writer::start(&log, id, PARTITIONS, 100));
-        let commands = Commands { log, store, progress, writer, append_wait, verdict_wait: WAIT };
+        let commands = Commands {
+            log,
+            store,
+            progress,
+            writer,
+            append_wait,
+            verdict_wait: WAIT,
+            recalled: Arc::default(),
+        };
         let process = Self { commands, _projectors: projectors };
         process.catch_up().await;
         process

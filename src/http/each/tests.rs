@@ -93,7 +93,15 @@ async fn all_bodies_together_have_so_many_lines_under_way() {
     progress.reach(0, 1).await;
     stuck.is_stuck.store(true, Ordering::Relaxed);
     let writer = Arc::new(Writer::start(&log, id, 1, BODIES * LINES_AT_ONCE));
-    let commands = Arc::new(Commands { log, store, progress, writer, append_wait: WAIT, verdict_wait: WAIT });
+    let commands = Arc::new(Commands {
+        log,
+        store,
+        progress,
+        writer,
+        append_wait: WAIT,
+        verdict_wait: WAIT,
+        recalled: Arc::default(),
+    });
     let turns = Arc::new(Semaphore::new(LINES_AT_ONCE));
     let bodies: Vec<_> = (0..BODIES)
         .map(|body| {
