@@ -88,12 +88,18 @@ impl NatsLog {
         let mut headers = HeaderMap::new();
         headers.insert(NATS_EXPECTED_STREAM, partition.stream.as_str());
         let message = PublishMessage::build().payload(record).headers(headers);
-        let sent = self.asking.context.send_publish(partition.subject.clone(), message).await;
-        let confirm = match sent {
-            Ok(confirm) => confirm.await,
-            Err(error) => Err(error),
+        let connections = self.asking.connections();
+        let confirm = async {
+            let sent = self.asking.context.send_publish(partition.subject.clone(), message).await;
+            sent?.await
         };
-        confirm.map(drop).map_err(|error| self.append_error(partition, bytes, &error))
+        tokio::select! {
+            biased;
+            confirm = confirm => {
+                confirm.map(drop).map_err(|error| self.append_error(partition, bytes, &error))
+            }
+            () = self.asking.is_replaced(connections) => Err(AppendError::Unknown(self.asking.broke_off())),
+        }
     }
 
     fn append_error(&self, partition: &Partition, bytes: usize, error: &PublishError) -> AppendError {
@@ -155,7 +161,7 @@ impl EventLog for NatsLog {
         let infos = self.partitions.iter().map(|partition| streams::info(&self.asking, partition));
         let infos = try_join_all(infos).await?;
         let version = self.asking.version();
-        let of_streams = infos.iter().flat_map(|info| check::of_stream(info, &self.options));
-        Ok(of_streams.chain(check::of_server(&version, &self.options)).collect())
+        let of_streams = check::of_streams(&infos, &self.options);
+        Ok(of_streams.into_iter().chain(check::of_server(&version, &self.options)).collect())
     }
 }

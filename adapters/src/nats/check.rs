@@ -14,19 +14,31 @@ const WITH_SYNC_INTERVAL: (u64, u64) = (2, 10);
 
 const NOT_CHANGEABLE: &str = "that cannot be changed: start a new log under another log.name";
 
-/// The risks of one stream.
-pub(super) fn of_stream(info: &Info, options: &Options) -> Vec<Risk> {
-    let stream = &info.config.name;
-    let deleting = deletes(&info.config).map(|(found, remedy)| fatal(format!("{stream}: {found}"), remedy));
-    let gone = gone(info).map(|found| {
-        fatal(format!("{stream}: {found}"), "restore the stream from a backup (nats stream restore)".into())
-    });
-    let weak = weak(info, options).map(|(found, remedy)| Risk {
-        fatal: false,
-        found: format!("{stream}: {found}"),
-        remedy,
-    });
-    deleting.chain(gone).chain(weak).collect()
+/// The risks of all streams; one that several have alike is told once.
+pub(super) fn of_streams(infos: &[Info], options: &Options) -> Vec<Risk> {
+    let mut told: Vec<(Vec<&str>, Risk)> = Vec::new();
+    for info in infos {
+        for risk in of_stream(info, options) {
+            match told.iter_mut().find(|(_, known)| *known == risk) {
+                Some((streams, _)) => streams.push(&info.config.name),
+                None => told.push((vec![&info.config.name], risk)),
+            }
+        }
+    }
+    let named = |(streams, risk): (Vec<&str>, Risk)| Risk {
+        found: format!("{}: {}", streams.join(", "), risk.found),
+        ..risk
+    };
+    told.into_iter().map(named).collect()
+}
+
+/// The risks of one stream, which they do not name.
+fn of_stream(info: &Info, options: &Options) -> impl Iterator<Item = Risk> {
+    let deleting = deletes(&info.config).map(|(found, remedy)| fatal(found, remedy));
+    let restore = "restore the stream from a backup (nats stream restore)";
+    let gone = gone(info).map(|found| fatal(found, restore.into()));
+    let weak = weak(info, options).map(|(found, remedy)| warning(found, remedy));
+    deleting.chain(gone).chain(weak)
 }
 
 /// The risks of a server of this version.

@@ -36,6 +36,9 @@ const ANSWER_TIMEOUT_MS: u64 = 4_000;
 /// How often somebody who waits for the connection looks for it, in milliseconds; the client does not tell.
 const LOOK_EVERY_MS: u64 = 10;
 
+/// How often somebody who waits for an answer looks whether the connection is still the same, in milliseconds.
+const LOOK_FOR_ANOTHER_MS: u64 = 100;
+
 /// What a server calls a lack of rights.
 const NO_RIGHTS: &str = "permissions violation";
 
@@ -124,6 +127,11 @@ impl Link {
         format!("{}: the connection is lost, and not back yet", self.servers)
     }
 
+    /// That the connection was lost while an answer was waited for; there may be another.
+    pub(super) fn broke_off(&self) -> String {
+        format!("{}: the connection was lost before the answer came", self.servers)
+    }
+
     fn is_connected(&self) -> bool {
         self.context.client().connection_state() == State::Connected
     }
@@ -146,6 +154,13 @@ impl Link {
     /// How many times the connection was made; another number is another connection.
     pub(super) fn connections(&self) -> u64 {
         self.context.client().statistics().connects.load(Ordering::Relaxed)
+    }
+
+    /// Waits until it is another connection than the one of this number: what was asked through that one may never be answered.
+    pub(super) async fn is_replaced(&self, connections: u64) {
+        while self.connections() == connections {
+            sleep(Duration::from_millis(LOOK_FOR_ANOTHER_MS)).await;
+        }
     }
 
     /// The version of the server.

@@ -23,7 +23,11 @@ const REQUEST_RECORDS: usize = 8_192;
 /// word, which would be noticed only by the silence after it.
 const REQUEST_BYTES: usize = (4 << 20) - 1;
 
-/// How many requests there are at a time, so that the next one is there when one ends; all they bring may wait in memory.
+/// How many records are asked for first: many readers want one, and a server gives all that it is asked for at once, whoever
+/// has gone meanwhile; at 64 MiB it closes the connection.
+const FIRST_REQUEST_RECORDS: usize = 1;
+
+/// How many requests there are at a time then, so that the next one is there when one ends; all they bring may wait in memory.
 const REQUESTS: usize = 2;
 
 /// What a record may have in addition to its bytes, in bytes: subjects and headers.
@@ -63,11 +67,20 @@ pub(super) async fn records(link: &Arc<Link>, stream: &str, from: Offset) -> Res
         subscribed.map_err(|error| LogError::Away(format!("{stream}: {}", with_causes(&error))))?;
     let (link, stream) = (Arc::clone(link), stream.to_owned());
     let (order, heard) = (Order { deliveries: 0, last: None, from }, Instant::now());
-    let reader =
-        Box::new(Reader { link, stream, connections, consumer, inbox, messages, brought: 0, heard, order });
-    for _ in 0..REQUESTS {
-        reader.request().await?;
-    }
+    let asked = FIRST_REQUEST_RECORDS;
+    let reader = Box::new(Reader {
+        link,
+        stream,
+        connections,
+        consumer,
+        inbox,
+        messages,
+        asked,
+        brought: 0,
+        heard,
+        order,
+    });
+    reader.request().await?;
     Ok(try_unfold(reader, async |mut reader| Ok(Some((reader.next().await?, reader)))).boxed())
 }
 
@@ -103,7 +116,9 @@ struct Reader {
     consumer: PullConsumer,
     inbox: Subject,
     messages: Subscriber,
-    /// How many records the oldest request has brought.
+    /// How many records the oldest request asked for.
+    asked: usize,
+    /// How many it has brought.
     brought: usize,
     /// When the server said something.
     heard: Instant,
@@ -136,7 +151,7 @@ impl Reader {
     /// Asks for more records.
     async fn request(&self) -> Result<(), LogError> {
         let request = BatchConfig {
-            batch: REQUEST_RECORDS,
+            batch: self.asked,
             max_bytes: REQUEST_BYTES.max(self.link.context.client().max_payload() + FRAME_BYTES_MAX),
             expires: Some(Duration::from_millis(REQUEST_EXPIRES_MS)),
             idle_heartbeat: Duration::from_millis(HEARTBEAT_MS),
@@ -152,8 +167,8 @@ impl Reader {
         match message.status {
             None | Some(StatusCode::OK) => {
                 self.brought += 1;
-                if self.brought == REQUEST_RECORDS {
-                    self.go_on().await?;
+                if self.brought == self.asked {
+                    self.go_on_with_more().await?;
                 }
                 self.accept(message)
             }
@@ -180,6 +195,17 @@ impl Reader {
     async fn go_on(&mut self) -> Result<(), LogError> {
         self.brought = 0;
         self.request().await
+    }
+
+    /// The oldest request has brought all that it asked for.
+    async fn go_on_with_more(&mut self) -> Result<(), LogError> {
+        if self.asked == FIRST_REQUEST_RECORDS {
+            self.asked = REQUEST_RECORDS;
+            for _ in 1..REQUESTS {
+                self.request().await?;
+            }
+        }
+        self.go_on().await
     }
 
     fn accept(&mut self, message: Message) -> Result<Option<(Offset, Bytes)>, LogError> {
