@@ -303,18 +303,26 @@ impl Task {
         self.answer(writer, seq, commands, &outcome);
     }
 
-    /// Remembers how the last append ended, and says it where it ended otherwise than the one before.
+    /// Remembers how the last append ended. Says it where it is the first that fails of all partitions, or the last that does
+    /// not any more; and where the log begins to refuse what it only did not confirm before.
     fn note(&mut self, error: Option<&AppendError>) {
-        self.is_refused = matches!(error, Some(AppendError::Refused(_)));
+        let is_refused = matches!(error, Some(AppendError::Refused(_)));
+        let mut is_news = is_refused && !self.is_refused;
+        self.is_refused = is_refused;
         let reason = error.map(ToString::to_string);
-        let is_new = self.failing.send_if_modified(|failing| match &reason {
-            Some(reason) => failing.insert(self.partition, reason.clone()).as_ref() != Some(reason),
-            None => failing.remove(&self.partition).is_some(),
+        self.failing.send_if_modified(|failing| {
+            let had_failed = !failing.is_empty();
+            let is_changed = match &reason {
+                Some(reason) => failing.insert(self.partition, reason.clone()).as_ref() != Some(reason),
+                None => failing.remove(&self.partition).is_some(),
+            };
+            is_news |= had_failed == failing.is_empty();
+            is_changed
         });
         let partition = self.partition;
         match reason {
-            Some(reason) if is_new => tracing::warn!(partition, "commands are not recorded: {reason}"),
-            None if is_new => tracing::info!(partition, "commands are recorded again"),
+            Some(reason) if is_news => tracing::warn!(partition, "commands are not recorded: {reason}"),
+            None if is_news => tracing::info!("commands are recorded again"),
             _ => {}
         }
     }

@@ -6,8 +6,10 @@ use futures::StreamExt;
 use metrics::{Counter, Histogram, counter, histogram};
 use refold_domain::log::{AppendError, Bounds, EventLog, LogError, Offset, Records, Risk};
 use refold_domain::metric;
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
@@ -25,12 +27,13 @@ pub struct Observed {
     log: Arc<dyn EventLog>,
     broker: &'static str,
     metrics: Metrics,
+    contact: Contact,
 }
 
 impl Observed {
     /// Wraps `log`. The metrics are registered here, with the recorder that is installed now.
     pub fn new(log: Arc<dyn EventLog>, broker: &'static str) -> Self {
-        Self { log, broker, metrics: Metrics::register(broker) }
+        Self { log, broker, metrics: Metrics::register(broker), contact: Contact::default() }
     }
 
     async fn bounded<T>(
@@ -60,7 +63,10 @@ impl EventLog for Observed {
         let outcome = timeout(limit, self.log.append(partition, record)).await.unwrap_or_else(expired);
         self.metrics.appended(&outcome, bytes, start.elapsed());
         match &outcome {
-            Ok(()) => tracing::debug!("appended"),
+            Ok(()) => {
+                tracing::debug!("appended");
+                self.contact.found(self.broker, partition);
+            }
             // Whoever appends knows whether this is news; a full disk refuses thousands a second.
             Err(error) => tracing::debug!(%error, "not appended"),
         }
@@ -75,14 +81,19 @@ impl EventLog for Observed {
             Ok((_, record)) => metrics.read(record.len()),
             Err(error) => {
                 metrics.read_errors.increment(1);
-                tracing::warn!(broker, partition, %error, "reading failed");
+                tracing::debug!(broker, partition, %error, "reading failed");
             }
         };
         Ok(records.inspect(count).boxed())
     }
 
     async fn bounds(&self, partition: u32) -> Result<Bounds, LogError> {
-        self.bounded("bounds", READ_TIMEOUT_MS, self.log.bounds(partition)).await
+        let bounds = self.bounded("bounds", READ_TIMEOUT_MS, self.log.bounds(partition)).await;
+        match &bounds {
+            Ok(_) => self.contact.found(self.broker, partition),
+            Err(error) => self.contact.failed(self.broker, partition, error),
+        }
+        bounds
     }
 
     async fn check(&self) -> Result<Vec<Risk>, LogError> {
@@ -93,6 +104,45 @@ impl EventLog for Observed {
 impl fmt::Debug for Observed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Observed").field("broker", &self.broker).finish_non_exhaustive()
+    }
+}
+
+/// Whether the log is there: told when it goes and when it is back, however many ask it meanwhile. Known from asking for bounds,
+/// as whoever has lost a reading does: readers notice late, and some have records yet that came before.
+#[derive(Default)]
+struct Contact {
+    is_lost: AtomicBool,
+    /// Since when, and the partitions that have not answered again.
+    lost: Mutex<Option<(Instant, BTreeSet<u32>)>>,
+}
+
+impl Contact {
+    fn failed(&self, broker: &str, partition: u32, error: &LogError) {
+        // What somebody has to mend does not come and go: whoever reads it tells.
+        if !matches!(error, LogError::Away(_)) {
+            return;
+        }
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, partitions) = lost.get_or_insert_with(|| {
+            tracing::warn!(broker, "the log is away: {error}");
+            (Instant::now(), BTreeSet::new())
+        });
+        partitions.insert(partition);
+        self.is_lost.store(true, Ordering::Release);
+    }
+
+    fn found(&self, broker: &str, partition: u32) {
+        if !self.is_lost.load(Ordering::Acquire) {
+            return;
+        }
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((since, partitions)) = lost.as_mut() else { return };
+        partitions.remove(&partition);
+        if partitions.is_empty() {
+            tracing::info!(broker, "the log is back after {:.1} s", since.elapsed().as_secs_f64());
+            *lost = None;
+            self.is_lost.store(false, Ordering::Release);
+        }
     }
 }
 

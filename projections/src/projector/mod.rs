@@ -86,7 +86,13 @@ impl Projector {
                 }
                 Halt::Failed(error) => {
                     self.progress.note(&error);
-                    self.retrying(&format!("{error:#}"));
+                    let reason = format!("{error:#}");
+                    // Of a log that is away one line tells, not one for each partition.
+                    if matches!(error.downcast_ref(), Some(LogError::Away(_))) {
+                        self.tell(Condition::Retrying(reason));
+                    } else {
+                        self.retrying(&reason);
+                    }
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(RETRY_WAIT_MAX);
                 }
