@@ -272,9 +272,9 @@ pub fn refuse_other_logs(folded: Option<Uuid>, found: Option<Uuid>) -> anyhow::R
     };
     let Some(found) = found else {
         bail!(
-            "the store belongs to the log {folded}, but there is none here: put the store's log back, its files \
-             (log.sqlite*) or a backup of them; if it is lost for good, the store has all that is left of it: keep \
-             a copy before you run `refold store empty` to start with nothing"
+            "the store belongs to the log {folded}, but there is none here: put the store's log back: its \
+             files (log.sqlite*), what its server had on disk, or a backup; if it is lost for good, the store has all \
+             that is left of it: keep a copy before you run `refold store empty` to start with nothing"
         );
     };
     bail!(

@@ -91,8 +91,8 @@ fn no_log(settings: &Settings) -> Check {
         return Check::ok("log", "there is none yet; the first start makes it");
     }
     let found = "there is none, but there is a store that was folded from one";
-    let remedy = "put the log back, its files (log.sqlite*) or a backup of them; if it is lost for good, the store has \
-                  all that is left of it: keep a copy before you run `refold store empty` to start with nothing";
+    let remedy = "put the log back: its files (log.sqlite*), what its server had on disk, or a backup; if it is \
+                  lost for good, the store has all that is left of it: keep a copy before you run `refold store empty` to start with nothing";
     Check::failed("log", found, remedy)
 }
 

@@ -181,7 +181,8 @@ impl Projector {
     async fn create(&self, bounds: Bounds) -> Result<Head, Halt> {
         let first = bounds.first.context("the partition has no genesis yet")?;
         let mut records = self.log.read(self.place.partition, first).await.context("cannot read the log")?;
-        let genesis = self.genesis(first_of(&mut records).await?)?;
+        let first = first_of(&mut records).await?;
+        let genesis = self.genesis(first.context("the log does not hand out its first record")?)?;
         let target = match bounds.end {
             End::Last(end) | End::AtLeast(end) => end,
             End::Empty => genesis.offset,

@@ -3,6 +3,7 @@
 use super::{Halt, stopped};
 use crate::batch;
 use crate::state::{Head, Mark};
+use anyhow::Context;
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use refold_domain::hash::Hash;
@@ -17,6 +18,13 @@ const BATCH_RECORDS_MAX: usize = 4_096;
 const BATCH_BYTES_MAX: usize = 512 << 10;
 /// How long the log may take to hand out a record that it says it holds.
 const FIRST_RECORD_WAIT: Duration = Duration::from_secs(10);
+
+/// What happened to a log that does not bear its store out.
+const LOST: &str = "the log lost its tail, or another backup of it was restored";
+/// What to do then.
+const PUT_BACK: &str = "put the log back as it was: its files (log.sqlite*), what its server had on disk, or a newer backup; \
+    if there is none, the store has all that is left of what came last: keep a copy of it, then run `refold store empty` to \
+    fold it anew from this log";
 
 /// What of a log lies ahead of a store.
 #[derive(Debug)]
@@ -49,7 +57,9 @@ async fn look_ahead(log: &dyn EventLog, partition: u32, head: &Head) -> Result<A
     if end <= head.position.offset {
         return Ok(Ahead { end: Some(end), too_new: None });
     }
-    let batch = fresh(head, vec![first_of(&mut records).await?]);
+    let next = first_of(&mut records).await?;
+    let next = next.context("the log hands out no record where it said to hold one")?;
+    let batch = fresh(head, vec![next]);
     Ok(Ahead { end: Some(end), too_new: batch::read(head.log, &batch).1 })
 }
 
@@ -65,7 +75,11 @@ pub(super) async fn resume(log: &dyn EventLog, partition: u32, head: &Head) -> R
     if !rule::holds(Rule::StartComparesRecord) {
         return Ok(records);
     }
-    let (found, bytes) = first_of(&mut records).await?;
+    let Some((found, bytes)) = first_of(&mut records).await? else {
+        // Not for certain: it may be that a replica of the log is late.
+        let reason = format!("the log hands out no record at offset {offset}, which the store has folded");
+        return Err(Halt::Failed(anyhow::anyhow!("{reason}; if that goes on, {LOST}: {PUT_BACK}")));
+    };
     if (found, Hash::of(&bytes)) != (offset, hash) {
         return Err(diverged(&format!(
             "the log's record at offset {offset} is not the one that the store has folded"
@@ -121,11 +135,8 @@ pub(super) async fn take(records: &mut Records) -> Result<Taken, Halt> {
 
 /// A record that is there already, unless the log has lost it since it was asked for its bounds: waiting longer
 /// would be waiting for somebody to append another at its place.
-pub(super) async fn first_of(records: &mut Records) -> Result<(Offset, Bytes), Halt> {
-    let first = timeout(FIRST_RECORD_WAIT, next(records)).await;
-    first.unwrap_or_else(|_| {
-        Err(Halt::Failed(anyhow::anyhow!("the log hands out no record where it said to hold one")))
-    })
+pub(super) async fn first_of(records: &mut Records) -> Result<Option<(Offset, Bytes)>, Halt> {
+    timeout(FIRST_RECORD_WAIT, next(records)).await.ok().transpose()
 }
 
 async fn next(records: &mut Records) -> Result<(Offset, Bytes), Halt> {
@@ -137,9 +148,5 @@ fn ended() -> Halt {
 }
 
 fn diverged(reason: &str) -> Halt {
-    stopped(
-        format!("{reason}: the log lost its tail, or another backup of it was restored"),
-        "put the log back as it was, its files (log.sqlite*) or a newer backup; if there is none, the store has all that is \
-         left of what came last: keep a copy of it, then run `refold store empty` to fold it anew from this log",
-    )
+    stopped(format!("{reason}: {LOST}"), PUT_BACK)
 }
