@@ -112,10 +112,11 @@ pub(super) enum Allowed {
     Like(&'static toml::Value),
 }
 
-/// Whether an entry gives a secret away to whoever reads it.
+/// Whether an entry gives a secret away to whoever reads it. What everybody has as it comes is none.
 pub(super) fn holds_secret(Entry { key, value, .. }: &Entry) -> bool {
+    let usual = options::default_of(key).and_then(toml::Value::as_str).unwrap_or_default();
     allowed(key).is_some_and(|allowed| is_hidden(key, &allowed))
-        && matches!(&value.kind, ValueKind::String(text) if !text.is_empty())
+        && matches!(&value.kind, ValueKind::String(text) if !text.is_empty() && text != usual)
 }
 
 /// Finds fault with an entry: its key is not known, or its value is not allowed.

@@ -314,9 +314,12 @@ fn a_file_with_a_secret_that_others_may_read_is_noted() {
         file("own", &secret, 0o600),
         others.clone(),
         file("none", "auth.secret = ''", 0o644),
+        file("usual", "rabbit.password = 'guest'", 0o644),
+        file("broker", "rabbit.password = 'correct-horse'", 0o644),
     ];
+    let broker = directory.path().join("broker");
     let settings = Settings::layered(&files, Some(Map::new())).unwrap();
-    assert_eq!(settings.told_secrets, [writers, all_write, group, others]);
+    assert_eq!(settings.told_secrets, [writers, all_write, group, others, broker]);
 }
 
 #[test]
