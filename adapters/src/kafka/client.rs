@@ -21,6 +21,10 @@ pub(super) const QUESTION: Duration = Duration::from_millis(QUESTION_MS);
 /// How long a partition may have no leader, or seem not to be there, in milliseconds: it was just made, or moves.
 const MOVING_MS: u64 = 3_000;
 
+/// What to do where somebody was not let in.
+const LOGIN: &str =
+    "; see to it that kafka.username, kafka.password and kafka.mechanism are what the brokers know";
+
 /// How long to wait before it is asked for again.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -33,15 +37,13 @@ impl Trouble {
     pub(super) fn explain(&self, doing: &str, error: &KafkaError) -> LogError {
         let trouble = self.last().clone();
         let because = trouble.as_ref().map(|(_, reason)| format!(" ({reason})")).unwrap_or_default();
-        let text = format!("{doing}: {error}{because}");
         // What TLS complained of is only known from the reason.
         let own = error.rdkafka_error_code().filter(|code| *code != Code::SSL);
         let codes = [own, admin_code(error), trouble.map(|(code, _)| code)];
-        if codes.into_iter().flatten().any(is_for_people) {
-            LogError::Broken(text)
-        } else {
-            LogError::Away(text)
-        }
+        let codes = || codes.into_iter().flatten();
+        let remedy = if codes().any(is_login) { LOGIN } else { "" };
+        let text = format!("{doing}: {error}{because}{remedy}");
+        if codes().any(is_for_people) { LogError::Broken(text) } else { LogError::Away(text) }
     }
 
     /// What librdkafka complained of last.
@@ -67,15 +69,22 @@ fn admin_code(error: &KafkaError) -> Option<Code> {
     }
 }
 
-/// Whether it stays as it is until somebody changes something.
-pub(super) fn is_for_people(code: Code) -> bool {
+/// Whether somebody was not let in.
+fn is_login(code: Code) -> bool {
     matches!(
         code,
         Code::Authentication
             | Code::SaslAuthenticationFailed
             | Code::UnsupportedSASLMechanism
             | Code::IllegalSASLState
-            | Code::SSL
+    )
+}
+
+/// Whether it stays as it is until somebody changes something.
+pub(super) fn is_for_people(code: Code) -> bool {
+    let is_other = matches!(
+        code,
+        Code::SSL
             | Code::TopicAuthorizationFailed
             | Code::ClusterAuthorizationFailed
             | Code::UnknownTopic
@@ -84,7 +93,8 @@ pub(super) fn is_for_people(code: Code) -> bool {
             | Code::InvalidTopic
             | Code::UnsupportedVersion
             | Code::UnsupportedFeature
-    )
+    );
+    is_other || is_login(code)
 }
 
 impl ClientContext for Trouble {
