@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that panics fails the test it helps")]
 
+#[path = "servers/rabbit.rs"]
+mod management;
 #[expect(dead_code, reason = "no connection is disturbed here")]
 #[path = "servers/mod.rs"]
 mod servers;
@@ -10,6 +12,7 @@ use futures::StreamExt;
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Connection, ConnectionProperties};
+use management::{management, put};
 use refold_adapters::options::Options;
 use refold_adapters::{Access, Config};
 use refold_domain::log::{AppendError, Bounds, End, EventLog, LogError, Risk};
@@ -21,8 +24,6 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, interval, timeout};
 
 /// How long a server may take until it serves, in seconds.
@@ -94,24 +95,6 @@ async fn declare(address: SocketAddr, stream: &str, argument: (&str, AMQPValue))
     arguments.insert("x-queue-type".into(), AMQPValue::LongString("stream".into()));
     arguments.insert(argument.0.into(), argument.1);
     channel.queue_declare(stream.into(), QueueDeclareOptions::durable(), arguments).await.unwrap();
-}
-
-fn management(address: SocketAddr) -> String {
-    format!("127.0.0.1:{}", address.port() + 1)
-}
-
-/// Sets something in the management plugin.
-async fn put(address: SocketAddr, path: &str, json: &str) {
-    let mut connection = TcpStream::connect(management(address)).await.unwrap();
-    let length = json.len();
-    let request = format!(
-        "PUT /api/{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\nConnection: close\r\n\
-         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{json}"
-    );
-    connection.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
 }
 
 fn fatal(risks: &[Risk]) -> Vec<&Risk> {

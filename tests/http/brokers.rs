@@ -4,49 +4,51 @@ use crate::foods::{aggregated, observe};
 use crate::kills::{
     JOBS, Journal, every_repeat_is_answered_the_same, everything_is_exact, jobs, number, run,
 };
-use crate::server::{Server, in_time};
+use crate::remote::Remote;
+use crate::server::in_time;
 use crate::servers::Server as Broker;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
-use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::process::Command;
 use tokio::sync::Semaphore;
 
-/// A broker on a server, and how the service is pointed at it.
-struct Remote {
-    name: &'static str,
-    ports: u16,
-    /// The variable that has its address, and what stands before it there.
-    setting: (&'static str, &'static str),
-}
+/// How many lines warn of a server that runs alone, or is not there yet.
+const STARTING_WARNINGS_MAX: usize = 6;
 
-const REMOTES: &[Remote] = &[
-    Remote { name: "nats", ports: 2, setting: ("NATS__SERVERS", "nats://") },
-    Remote { name: "kafka", ports: 2, setting: ("KAFKA__BROKERS", "") },
-    Remote { name: "rabbit", ports: 4, setting: ("RABBIT__SERVERS", "") },
+/// The tests of the five systems, by the beginning of their names.
+const SYSTEMS: &[&str] = &[
+    "introductions::",
+    "foods::",
+    "purchases::",
+    "detections::",
+    "users::",
+    "alerts::",
+    "pictures::",
+    "events::",
+    "live::",
+    "ndjson::",
+    "statistics::",
 ];
 
-impl Remote {
-    /// Those that are asked for in `REFOLD_TEST_BROKERS`, with commas; else all.
-    fn asked() -> impl Iterator<Item = (&'static Self, String)> {
-        let asked = std::env::var("REFOLD_TEST_BROKERS").unwrap_or_default();
-        let asked: Vec<_> = asked.split(',').filter(|kind| !kind.is_empty()).map(str::to_owned).collect();
-        REMOTES.iter().filter_map(move |remote| {
-            let found = asked.iter().find(|kind| kind.split('@').next() == Some(remote.name));
-            let usual = || asked.is_empty().then(|| remote.name.to_owned());
-            Some((remote, found.cloned().or_else(usual)?))
-        })
-    }
-
-    fn service(&self, address: SocketAddr) -> Server {
-        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("config/{}.toml", self.name));
-        let (key, before) = self.setting;
-        let mut service = Server::new().with(key, &format!("{before}{address}"));
-        service.set_variable("REFOLD_CONFIG", config.to_str().unwrap());
-        service
+/// The same tests as of the embedded log, each service with another settings file.
+#[tokio::test]
+async fn the_five_systems_are_the_same_on_each() {
+    for (remote, kind) in Remote::asked() {
+        let broker = Broker::start(&kind, remote.ports, "");
+        let mut tests = Command::new(std::env::current_exe().unwrap());
+        tests.args(SYSTEMS).env("REFOLD_TEST_CONFIG", remote.config());
+        let (key, address) = remote.setting(broker.address());
+        tests.env(format!("REFOLD_TEST__{key}"), address);
+        let start = Instant::now();
+        let done = tests.kill_on_drop(true).output().await.unwrap();
+        let said = String::from_utf8_lossy(&done.stdout);
+        assert!(done.status.success(), "{kind}: {said}\n{}", String::from_utf8_lossy(&done.stderr));
+        let result = said.lines().find(|line| line.starts_with("test result:")).unwrap();
+        assert!(!result.contains(" 0 passed"), "{result}");
+        println!("{kind}: {result} {:.0} s", start.elapsed().as_secs_f64());
     }
 }
 
@@ -54,7 +56,7 @@ impl Remote {
 async fn a_broker_that_is_not_there_yet_is_waited_for() {
     for (remote, kind) in Remote::asked() {
         println!("broker: {kind}");
-        let broker = Broker::prepared(&kind, remote.ports, "");
+        let broker = Broker::prepared(&kind, remote.ports);
         let mut service = remote.service(broker.address());
         service.launch().await;
         let client = service.client();
@@ -112,6 +114,11 @@ async fn a_broker_that_is_killed_under_load_loses_nothing_and_nothing_counts_twi
             journal.len(),
             jobs.len()
         );
+        let told = |text: &str| service.said().lines().filter(|line| line.contains(text)).count();
+        // A server that starts may come and go; still it is a line for each change, not for each try.
+        assert!((1..=2 * kills).contains(&told("the log is away")), "{}", service.said());
+        assert_eq!(told("the log is away"), told("the log is back"), "{}", service.said());
+        assert!(told(" WARN ") <= STARTING_WARNINGS_MAX + 4 * kills, "{}", service.said());
         service.kill().await;
         service.remove_store();
         service.up().await;

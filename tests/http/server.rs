@@ -78,6 +78,11 @@ impl Server {
         self.variables.push((name.to_owned(), value.to_owned()));
     }
 
+    /// The value of the variable of this very name.
+    pub(crate) fn variable(&self, name: &str) -> &str {
+        &self.variables.iter().find(|(known, _)| known == name).unwrap().1
+    }
+
     /// The same without the secret and the token that tests know.
     pub(crate) fn without_secret(mut self) -> Self {
         self.variables.retain(|(known, _)| !known.ends_with("SECRET") && !known.ends_with("TOKEN"));

@@ -1,5 +1,6 @@
-//! The brokers under test, one entry each, and what a case needs of them.
+//! What a case needs of the broker under test: a log of its own, and a server behind it.
 
+use crate::kinds::{BROKERS, Broker, PASSWORD, ServerKind};
 use crate::servers::proxy::Proxy;
 use crate::servers::{Server, free_ports};
 use refold_adapters::options::Options;
@@ -18,56 +19,6 @@ pub(crate) const PARTITIONS: u32 = 3;
 const START_SECONDS_MAX: u64 = 90;
 /// How long to wait before it is tried again.
 const RETRY: Duration = Duration::from_millis(100);
-
-/// A broker, and what it does not promise.
-pub(crate) struct Broker {
-    pub(crate) name: &'static str,
-    /// The server that it needs, if it needs one.
-    pub(crate) server: Option<ServerKind>,
-    /// Whether `bounds` tells the last offset.
-    pub(crate) knows_its_end: bool,
-}
-
-/// How a broker's server is started and named.
-pub(crate) struct ServerKind {
-    /// How many ports it takes.
-    pub(crate) ports: u16,
-    /// Points the broker's settings at a server's address.
-    pub(crate) aim: fn(&mut Options, SocketAddr),
-    /// Settings for a server whose clients come through a proxy at this address.
-    pub(crate) behind: fn(SocketAddr) -> String,
-}
-
-pub(crate) const BROKERS: &[Broker] = &[
-    Broker { name: "embedded", server: None, knows_its_end: true },
-    Broker {
-        name: "kafka",
-        server: Some(ServerKind {
-            ports: 2,
-            aim: |options, address| options.set("brokers", vec![address.to_string()].into()),
-            behind: |front| format!("advertised.listeners=PLAINTEXT://{front}\n"),
-        }),
-        knows_its_end: true,
-    },
-    Broker {
-        name: "nats",
-        server: Some(ServerKind {
-            ports: 2,
-            aim: |options, address| options.set("servers", vec![format!("nats://{address}")].into()),
-            behind: |_| String::new(),
-        }),
-        knows_its_end: true,
-    },
-    Broker {
-        name: "rabbit",
-        server: Some(ServerKind {
-            ports: 4,
-            aim: |options, address| options.set("servers", vec![address.to_string()].into()),
-            behind: |_| String::new(),
-        }),
-        knows_its_end: false,
-    },
-];
 
 /// Those that are to be tested.
 pub(crate) fn chosen() -> impl Iterator<Item = &'static Broker> {
@@ -105,11 +56,11 @@ impl Ground {
 /// A log of its own for one case.
 pub(crate) struct UnderTest {
     pub(crate) broker: &'static Broker,
-    /// The server, if there is one; the case's own, if it disturbs it.
+    /// The server, if there is one; the case's own, if it disturbs it: then it asks for a password.
     pub(crate) server: Option<Arc<Server>>,
     /// What stands before a server of its own.
     pub(crate) proxy: Option<Proxy>,
-    config: Config,
+    pub(crate) config: Config,
     _directory: TempDir,
 }
 
@@ -130,15 +81,25 @@ impl UnderTest {
         if let Some(of_broker) = &broker.server {
             if is_own {
                 let front = SocketAddr::from(([127, 0, 0, 1], free_ports(1)));
-                let own = Server::start(kind, of_broker.ports, &(of_broker.behind)(front));
+                let own = Server::prepared(kind, of_broker.ports);
+                own.configure(&(of_broker.guard)(front, own.address()));
+                own.start_again();
                 proxy = Some(Proxy::start(front, own.address()).await);
                 server = Some(Arc::new(own));
+                (of_broker.enter)(&mut config.options, PASSWORD);
             }
-            let address = proxy.as_ref().map(Proxy::address);
-            let address = address.or_else(|| server.as_ref().map(|server| server.address()));
-            (of_broker.aim)(&mut config.options, address.unwrap());
+            let address = server.as_ref().unwrap().address();
+            let front = proxy.as_ref().map_or(address, Proxy::address);
+            (of_broker.aim)(&mut config.options, front, address);
         }
         Self { broker, server, proxy, config, _directory: directory }
+    }
+
+    /// Tries once to open it on its own server with this password.
+    pub(crate) async fn open_as(&self, password: &str) -> anyhow::Result<Arc<dyn EventLog>> {
+        let mut config = self.config.clone();
+        (self.broker.server.as_ref().unwrap().enter)(&mut config.options, password);
+        refold_adapters::open(&config).await
     }
 
     /// Opens the log as soon as its server answers.

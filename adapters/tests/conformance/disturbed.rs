@@ -6,17 +6,20 @@ use crate::records::{append_all, contents, take};
 use crate::servers::proxy::Weather;
 use bytes::Bytes;
 use futures::StreamExt;
-use refold_domain::log::{AppendError, EventLog, Offset, Records};
+use refold_domain::log::{AppendError, EventLog, LogError, Offset, Records};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::{interval, timeout};
 
 pub(crate) const CASES: &[Case] = cases![
+    needs_server: true,
     disturbs: true,
     what_was_confirmed_outlives_a_kill,
     appends_go_on_over_kills_and_nothing_confirmed_is_lost,
     a_reader_that_is_cut_off_reads_on,
     an_append_without_an_answer_is_unknown_and_may_be_repeated,
+    a_slow_connection_is_only_slow,
+    wrong_credentials_are_refused_at_once_and_not_shown,
 ];
 
 /// How long anything may take that must happen, in seconds; a server's start included.
@@ -25,6 +28,8 @@ const WAIT_SECONDS: u64 = 120;
 const RETRY: Duration = Duration::from_millis(50);
 const KILLS: usize = 3;
 const APPENDS_BETWEEN_KILLS: usize = 200;
+/// How long somebody with a wrong password waits for the answer at most, in seconds.
+const REFUSED_SECONDS_MAX: u64 = 15;
 
 async fn what_was_confirmed_outlives_a_kill(test: UnderTest) {
     let server = test.server.clone().unwrap();
@@ -97,6 +102,31 @@ async fn an_append_without_an_answer_is_unknown_and_may_be_repeated(test: UnderT
     // The first of the two came through. Where the repeat did, too, it is a duplicate, which the gate will void; Kafka knows it
     // again.
     assert_eq!(distinct(&read), ["a", "b", "c"], "{read:?}");
+}
+
+async fn a_slow_connection_is_only_slow(test: UnderTest) {
+    let proxy = test.proxy.as_ref().unwrap();
+    let log = test.open().await;
+    append_until_confirmed(&*log, 0, "a").await;
+    let mut records = log.read(0, 0).await.unwrap();
+    take(&mut records, 1).await;
+    proxy.set(Weather::Slow);
+    append_all(&*log, 0, &["b", "c"]).await;
+    let read = take(&mut records, 2).await;
+    assert_eq!((&read[0].1[..], &read[1].1[..]), (&b"b"[..], &b"c"[..]));
+    // Who comes now finds all of it, too.
+    assert_eq!(contents(&*test.open().await, 0, 3).await, ["a", "b", "c"]);
+}
+
+async fn wrong_credentials_are_refused_at_once_and_not_shown(test: UnderTest) {
+    drop(test.open().await);
+    let begun = Instant::now();
+    let error = test.open_as("battery-staple").await.err().unwrap();
+    assert!(begun.elapsed().as_secs() < REFUSED_SECONDS_MAX, "{:?}", begun.elapsed());
+    assert!(matches!(error.downcast_ref(), Some(LogError::Broken(_))), "{error:#}");
+    let said = format!("{error:#}");
+    assert!(said.contains(&format!("{}.password", test.broker.name)), "{said}");
+    assert!(!said.contains("battery-staple"), "{said}");
 }
 
 /// Appends a text as a writer does: again and again, until its outcome is known.

@@ -1,22 +1,28 @@
-//! One suite for all brokers: each promise of `EventLog` against each log in [`brokers::BROKERS`], on real servers.
+//! One suite for all brokers: each promise of `EventLog` against each log in [`kinds::BROKERS`], on real servers.
 //!
 //! A case is named `broker::case`; the arguments are those of any test binary. `REFOLD_TEST_BROKERS` names the brokers to
 //! be tested, with commas, where not all of them are meant; with `@` and a release where it is not the usual one.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a helper that panics fails the test it helps")]
 
+mod behind;
 mod brokers;
 mod case;
 mod disturbed;
+mod kinds;
+#[path = "../servers/rabbit.rs"]
+mod management;
 mod order;
 mod records;
 mod reopening;
 #[path = "../servers/mod.rs"]
+#[expect(dead_code, reason = "it serves other tests, too")]
 mod servers;
 mod tailing;
 
-use brokers::{Broker, Ground, UnderTest};
+use brokers::{Ground, UnderTest};
 use case::Case;
+use kinds::Broker;
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -27,8 +33,8 @@ fn main() -> ExitCode {
     // Lives until all is done: what a server needs to be ended is the end of this process.
     let mut grounds = Vec::new();
     for broker in brokers::chosen() {
-        let all = [order::CASES, reopening::CASES, tailing::CASES, disturbed::CASES];
-        let cases = all.into_iter().flatten().filter(|case| !case.disturbs || broker.server.is_some());
+        let all = [order::CASES, reopening::CASES, tailing::CASES, disturbed::CASES, behind::CASES];
+        let cases = all.into_iter().flatten().filter(|case| !case.needs_server || broker.server.is_some());
         let cases: Vec<_> = cases.filter(|case| is_asked_for(&arguments, &name(broker, case))).collect();
         if cases.is_empty() {
             continue;

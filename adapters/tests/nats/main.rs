@@ -7,6 +7,7 @@ mod credentials;
 #[path = "../conformance/records.rs"]
 mod records;
 #[path = "../servers/mod.rs"]
+#[expect(dead_code, reason = "it serves other tests, too")]
 mod servers;
 mod silence;
 mod streams;

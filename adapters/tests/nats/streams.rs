@@ -5,7 +5,7 @@ use crate::{config, opened, refusal, server, url};
 use async_nats::jetstream::stream::{self, DiscardPolicy, StorageType};
 use async_nats::jetstream::{self, Context};
 use futures::StreamExt;
-use refold_adapters::{Access, Config};
+use refold_adapters::Config;
 use refold_domain::log::{AppendError, Bounds, End, EventLog, LogError, Risk};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -130,47 +130,6 @@ async fn a_stream_in_memory_or_of_another_kind_is_refused() {
     .await;
     let error = refusal(&config(&server)).await;
     assert!(error.ends_with("does not confirm: nats stream edit log-p1 --ack"), "{error}");
-}
-
-#[tokio::test]
-async fn a_log_of_another_number_of_partitions_is_refused() {
-    let server = server("");
-    let log = opened(&config(&server)).await;
-    let error = refusal(&Config { partitions: 1, ..config(&server) }).await;
-    assert!(error.contains("set log.partitions = 2"), "{error}");
-    append_all(&*log, 0, &["a"]).await;
-    let error = refusal(&Config { partitions: 3, ..config(&server) }).await;
-    assert!(error.contains("there is no stream log-p2, but others"), "{error}");
-}
-
-#[tokio::test]
-async fn what_is_missing_is_made_only_by_who_may() {
-    let server = server("");
-    let config = config(&server);
-    let error = refusal(&Config { access: Access::Use, ..config.clone() }).await;
-    assert!(
-        error.ends_with("there is no stream log-p0: `refold topics create` makes what the log needs"),
-        "{error}"
-    );
-    drop(opened(&config).await);
-    append_all(&*opened(&Config { access: Access::Use, ..config.clone() }).await, 0, &["a"]).await;
-    let looking = opened(&Config { access: Access::Look, ..config }).await;
-    let outcome = looking.append(0, "b".into()).await;
-    assert!(matches!(outcome, Err(AppendError::Refused(_))), "{outcome:?}");
-    assert_eq!(contents(&*looking, 0, 1).await, ["a"]);
-}
-
-#[tokio::test]
-async fn many_that_open_a_new_log_at_once_make_one() {
-    let server = server("");
-    drop(opened(&Config { name: "other".into(), ..config(&server) }).await);
-    let config = Config { partitions: 16, ..config(&server) };
-    let logs = futures::future::join_all((0..4).map(|_| opened(&config))).await;
-    for (number, log) in (0..).zip(&logs) {
-        log.append(number, "a".into()).await.unwrap();
-    }
-    assert_eq!(contents(&*logs[0], 3, 1).await, ["a"]);
-    assert_eq!(fatal(&*logs[1]).await, []);
 }
 
 #[tokio::test]

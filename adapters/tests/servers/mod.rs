@@ -24,16 +24,24 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server (`nats`, or `nats@trixie`) with so many ports, and with more settings in its own form.
     pub(crate) fn start(kind: &str, ports: u16, settings: &str) -> Self {
-        let server = Self::prepared(kind, ports, settings);
+        let server = Self::prepared(kind, ports);
+        server.configure(settings);
         server.start_again();
         server
     }
 
     /// The same, not started yet.
-    pub(crate) fn prepared(kind: &str, ports: u16, settings: &str) -> Self {
+    pub(crate) fn prepared(kind: &str, ports: u16) -> Self {
         let directory = tempfile::Builder::new().prefix("refold-server-").tempdir().unwrap();
-        fs::write(directory.path().join("extra"), settings).unwrap();
-        Self { kind: kind.into(), directory, port: free_ports(ports), process: Mutex::default() }
+        let server =
+            Self { kind: kind.into(), directory, port: free_ports(ports), process: Mutex::default() };
+        server.configure("");
+        server
+    }
+
+    /// The settings that it is started with beside the usual ones, in its own form.
+    pub(crate) fn configure(&self, settings: &str) {
+        fs::write(self.directory.path().join("extra"), settings).unwrap();
     }
 
     /// Where it serves.
@@ -62,6 +70,25 @@ impl Server {
         }
     }
 
+    /// A copy of what it has written. It must not run.
+    pub(crate) fn save(&self) -> TempDir {
+        let saved = tempfile::tempdir().unwrap();
+        copy(&self.directory.path().join("server"), &saved.path().join("server"));
+        saved
+    }
+
+    /// Puts the copy in the place of all that it has written. It must not run.
+    pub(crate) fn put_back(&self, saved: &TempDir) {
+        self.empty();
+        copy(&saved.path().join("server"), &self.directory.path().join("server"));
+    }
+
+    /// Removes all that it has written. It must not run.
+    pub(crate) fn empty(&self) {
+        assert!(self.process().is_none(), "it runs");
+        fs::remove_dir_all(self.directory.path().join("server")).unwrap();
+    }
+
     /// What it said, for whoever wonders why it does not answer.
     pub(crate) fn said(&self) -> String {
         let said = fs::read_to_string(self.directory.path().join("server.log")).unwrap_or_default();
@@ -78,6 +105,10 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+fn copy(from: &Path, to: &Path) {
+    assert!(Command::new("cp").arg("--archive").args([from, to]).status().unwrap().success());
 }
 
 fn root() -> PathBuf {

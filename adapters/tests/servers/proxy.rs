@@ -1,14 +1,18 @@
 //! Stands between a client and a server, and disturbs what they say to each other.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, interval_at};
 
 /// How many bytes are passed on at once at most.
 const PIECE_BYTES: usize = 64 << 10;
+/// How long each piece is held back where the connection is slow.
+const DELAY: Duration = Duration::from_millis(100);
 
 /// What is done to the connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +21,8 @@ pub(crate) enum Weather {
     Fair,
     /// What the server answers is thrown away; it hears everything.
     Deaf,
+    /// All is passed on, late.
+    Slow,
     /// Connections are closed, and no new ones taken.
     Cut,
 }
@@ -70,18 +76,27 @@ async fn pass(client: TcpStream, server: SocketAddr, mut weather: watch::Receive
     let Ok(server) = TcpStream::connect(server).await else { return };
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let answers = weather.clone();
+    let (questions, answers) = (weather.clone(), weather.clone());
     tokio::select! {
-        () = copy(from_client, to_server, || true) => {}
-        () = copy(from_server, to_client, || *answers.borrow() == Weather::Fair) => {}
+        () = copy(from_client, to_server, questions, |_| true) => {}
+        () = copy(from_server, to_client, answers, |weather| weather != Weather::Deaf) => {}
         _ = weather.wait_for(|weather| *weather == Weather::Cut) => {}
     }
 }
 
-async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, passes: impl Fn() -> bool) {
+async fn copy(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    weather: watch::Receiver<Weather>,
+    passes: fn(Weather) -> bool,
+) {
     let mut piece = vec![0; PIECE_BYTES];
     while let Ok(count @ 1..) = from.read(&mut piece).await {
-        if passes() && to.write_all(&piece[..count]).await.is_err() {
+        let now = *weather.borrow();
+        if now == Weather::Slow {
+            interval_at(Instant::now() + DELAY, DELAY).tick().await;
+        }
+        if passes(now) && to.write_all(&piece[..count]).await.is_err() {
             return;
         }
     }

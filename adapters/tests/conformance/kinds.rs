@@ -1,0 +1,127 @@
+//! The brokers under test, one entry each: how their servers are guarded, found and tampered with.
+
+use crate::management::{management, put};
+use async_nats::jetstream;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
+use refold_adapters::options::Options;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// What a server of one case's own asks for, as the user [`USER`].
+pub(crate) const PASSWORD: &str = "correct-horse";
+const USER: &str = "refold";
+/// The age at which records are deleted where somebody has set one.
+const AGE: Duration = Duration::from_secs(3_600);
+
+/// A broker, and what it does not promise.
+pub(crate) struct Broker {
+    pub(crate) name: &'static str,
+    /// The server that it needs, if it needs one.
+    pub(crate) server: Option<ServerKind>,
+    /// Whether `bounds` tells the last offset.
+    pub(crate) knows_its_end: bool,
+}
+
+/// How a broker's server is started and named.
+pub(crate) struct ServerKind {
+    /// How many ports it takes.
+    pub(crate) ports: u16,
+    /// Points the broker's settings at a server, which clients find at the first of its two addresses.
+    pub(crate) aim: fn(&mut Options, SocketAddr, SocketAddr),
+    /// Settings for a server, by these two addresses, that lets in nobody but the user with the password.
+    pub(crate) guard: fn(SocketAddr, SocketAddr) -> String,
+    /// Makes that user of whoever has these settings.
+    pub(crate) enter: fn(&mut Options, &str),
+    /// Has a server delete what is old in a log, as somebody may who administers it.
+    pub(crate) age: fn(SocketAddr, String) -> BoxFuture<'static, ()>,
+}
+
+pub(crate) const BROKERS: &[Broker] = &[
+    Broker { name: "embedded", server: None, knows_its_end: true },
+    Broker {
+        name: "kafka",
+        server: Some(ServerKind {
+            ports: 2,
+            aim: |options, front, _| options.set("brokers", vec![front.to_string()].into()),
+            guard: guarded_kafka,
+            enter: |options, password| {
+                for (key, value) in [("username", USER), ("password", password), ("mechanism", "PLAIN")] {
+                    options.set(key, value.into());
+                }
+            },
+            age: |server, name| age_kafka(server, name).boxed(),
+        }),
+        knows_its_end: true,
+    },
+    Broker {
+        name: "nats",
+        server: Some(ServerKind {
+            ports: 2,
+            aim: |options, front, _| options.set("servers", vec![format!("nats://{front}")].into()),
+            guard: |_, _| format!("authorization {{ user: {USER}, password: {PASSWORD} }}\n"),
+            enter: |options, password| {
+                options.set("user", USER.into());
+                options.set("password", password.into());
+            },
+            age: |server, name| age_nats(server, name).boxed(),
+        }),
+        knows_its_end: true,
+    },
+    Broker {
+        name: "rabbit",
+        server: Some(ServerKind {
+            ports: 4,
+            aim: |options, front, server| {
+                options.set("servers", vec![front.to_string()].into());
+                options.set("management", format!("http://{}", management(server)).into());
+            },
+            guard: |_, _| format!("default_user = {USER}\ndefault_pass = {PASSWORD}\n"),
+            enter: |options, password| {
+                options.set("username", USER.into());
+                options.set("password", password.into());
+            },
+            age: |server, name| age_rabbit(server, name).boxed(),
+        }),
+        knows_its_end: false,
+    },
+];
+
+fn guarded_kafka(front: SocketAddr, server: SocketAddr) -> String {
+    let controller = SocketAddr::new(server.ip(), server.port() + 1);
+    format!(
+        "listeners=SASL_PLAINTEXT://{server},CONTROLLER://{controller}
+advertised.listeners=SASL_PLAINTEXT://{front}
+inter.broker.listener.name=SASL_PLAINTEXT
+sasl.enabled.mechanisms=PLAIN
+sasl.mechanism.inter.broker.protocol=PLAIN
+listener.name.sasl_plaintext.plain.sasl.jaas.config=\
+org.apache.kafka.common.security.plain.PlainLoginModule required username=\"{USER}\" password=\"{PASSWORD}\" \
+user_{USER}=\"{PASSWORD}\";\n"
+    )
+}
+
+async fn age_kafka(server: SocketAddr, name: String) {
+    let admin = ClientConfig::new().set("bootstrap.servers", server.to_string()).create();
+    let admin: AdminClient<DefaultClientContext> = admin.unwrap();
+    let age = AGE.as_millis().to_string();
+    let change = AlterConfig::new(ResourceSpecifier::Topic(&name)).set("retention.ms", &age);
+    admin.alter_configs(&[change], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
+}
+
+async fn age_nats(server: SocketAddr, name: String) {
+    let admin = jetstream::new(async_nats::connect(server.to_string()).await.unwrap());
+    let stream = admin.get_stream(format!("{name}-p1")).await.unwrap();
+    let changed = jetstream::stream::Config { max_age: AGE, ..stream.cached_info().config.clone() };
+    admin.update_stream(changed).await.unwrap();
+}
+
+async fn age_rabbit(server: SocketAddr, name: String) {
+    let age = AGE.as_secs();
+    let policy =
+        format!(r#"{{"pattern":"^{name}\\.","definition":{{"max-age":"{age}s"}},"apply-to":"all"}}"#);
+    put(server, &format!("policies/%2F/{name}"), &policy).await;
+}

@@ -1,0 +1,133 @@
+//! A log on a server that is not the one any more that the store was folded from.
+
+use crate::foods::{aggregated, observe};
+use crate::remote::Remote;
+use crate::server::{Server, in_time};
+use crate::servers::Server as Broker;
+use serde_json::json;
+use std::time::Duration;
+use tokio::time::interval;
+
+#[tokio::test]
+async fn a_log_that_lost_its_tail_on_its_server_is_not_gone_on_with() {
+    for (remote, kind) in Remote::asked() {
+        println!("broker: {kind}");
+        let broker = Broker::start(&kind, remote.ports, "");
+        let mut service = remote.service(broker.address());
+        service.set("LOG__PARTITIONS", "1");
+        service.up().await;
+        eat(&service, "pie").await;
+        service.stop().await;
+        broker.kill();
+        let backup = broker.save();
+        broker.start_again();
+        service.up().await;
+        eat(&service, "cake").await;
+        service.stop().await;
+        broker.kill();
+        broker.put_back(&backup);
+        broker.start_again();
+
+        service.launch().await;
+        let problem = problem_of_the_partition(&service).await;
+        assert!(problem.contains("lost its tail") && problem.contains("refold store empty"), "{problem}");
+        let refused = service.client().get("/aggregated").send().await;
+        assert_eq!(refused.status, 503, "{}", refused.text);
+        service.stop().await;
+        let (status, said) = service.run(&["store", "empty", "--yes"]).await;
+        assert!(status.success(), "{said}");
+        service.up().await;
+        let receipt = observe(&service.client(), "pie").send().await.is(201).receipt();
+        assert_eq!(aggregated(&service.client(), &receipt).await, json!([{"food": "pie", "count": 2}]));
+        service.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_is_gone_from_its_server_or_was_made_anew_is_refused() {
+    for (remote, kind) in Remote::asked() {
+        println!("broker: {kind}");
+        let broker = Broker::start(&kind, remote.ports, "");
+        let mut service = remote.service(broker.address());
+        service.up().await;
+        eat(&service, "pie").await;
+        service.stop().await;
+        broker.kill();
+        let backup = broker.save();
+        broker.empty();
+        broker.start_again();
+        let gone = once_refused(&mut service).await;
+        assert!(gone.contains("but there is none here: put the store's log back"), "{gone}");
+
+        let mut another = remote.service(broker.address());
+        another.set("LOG__NAME", service.variable("REFOLD__LOG__NAME"));
+        another.up().await;
+        eat(&another, "cake").await;
+        another.stop().await;
+        let anew = once_refused(&mut service).await;
+        assert!(anew.contains("but the log here is"), "{anew}");
+
+        broker.kill();
+        broker.put_back(&backup);
+        broker.start_again();
+        service.up().await;
+        eat(&service, "cake").await;
+        service.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn services_that_make_one_log_at_once_share_it() {
+    for (remote, kind) in Remote::asked() {
+        println!("broker: {kind}");
+        // Both wait for it, so that both find it empty.
+        let broker = Broker::prepared(&kind, remote.ports);
+        let (mut one, mut other) = (remote.service(broker.address()), remote.service(broker.address()));
+        other.set("LOG__NAME", one.variable("REFOLD__LOG__NAME"));
+        tokio::join!(one.launch(), other.launch());
+        broker.start_again();
+        tokio::join!(one.until_ready(), other.until_ready());
+        let mut receipts = Vec::new();
+        for service in [&one, &other, &one] {
+            receipts.push(observe(&service.client(), "pie").send().await.is(201).receipt());
+        }
+        for service in [&one, &other] {
+            let found = aggregated(&service.client(), &receipts.join(", ")).await;
+            assert_eq!(found, json!([{"food": "pie", "count": 3}]));
+        }
+        one.stop().await;
+        other.stop().await;
+    }
+}
+
+/// Records one, and waits until it is seen.
+async fn eat(service: &Server, food: &str) {
+    let receipt = observe(&service.client(), food).send().await.is(201).receipt();
+    aggregated(&service.client(), &receipt).await;
+}
+
+/// What `/readyz` says of the only partition, once that is more than that it begins.
+async fn problem_of_the_partition(service: &Server) -> String {
+    let found = async {
+        let mut looks = interval(Duration::from_millis(50));
+        loop {
+            looks.tick().await;
+            let ready = service.client().get("/readyz").send().await.json();
+            let all = ready["dependencies"].as_array().cloned().unwrap_or_default();
+            let partition = all.into_iter().find(|one| one["name"] == "partition 0");
+            let problem = partition.and_then(|one| one["problem"].as_str().map(str::to_owned));
+            if let Some(problem) = problem.filter(|problem| problem.contains("offset")) {
+                return problem;
+            }
+        }
+    };
+    in_time("a problem", found).await
+}
+
+/// What the service says when it gives up, once the server answers.
+async fn once_refused(service: &mut Server) -> String {
+    service.spawn();
+    let said = service.line("the store belongs to the log").await;
+    assert_eq!(service.ended().await.code(), Some(1));
+    said
+}
