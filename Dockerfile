@@ -27,7 +27,7 @@ FROM debian:trixie-slim
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates libssl3t64 zlib1g \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --user-group --home-dir /var/lib/refold refold \
+    && useradd --uid 10001 --user-group --no-create-home --home-dir /var/lib/refold --shell /usr/sbin/nologin refold \
     && install --directory --owner refold --group refold --mode 0700 /var/lib/refold
 
 COPY --from=build /usr/local/bin/refold /usr/local/bin/
