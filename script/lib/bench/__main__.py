@@ -13,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import brokers
 import fold
 import lines
 import logins
@@ -22,7 +23,7 @@ import streams
 import visible
 from figures import table
 
-PARTS = {module.__name__: module.measure for module in (post, lines, fold, visible, queries, streams, logins)}
+PARTS = {module.__name__: module.measure for module in (post, lines, fold, visible, queries, streams, logins, brokers)}
 
 
 def main():
@@ -38,6 +39,9 @@ def asked():
     parser = argparse.ArgumentParser(prog="script/bench", description=__doc__)
     parser.add_argument("--refold", required=True, type=lambda path: str(Path(path).resolve()), help=argparse.SUPPRESS)
     parser.add_argument("--ceiling", required=True, type=lambda path: str(Path(path).resolve()), help=argparse.SUPPRESS)
+    parser.add_argument("--raw", required=True, type=lambda path: str(Path(path).resolve()), help=argparse.SUPPRESS)
+    parser.add_argument("--broker", action="append", type=brokers.broker, metavar="NAME[@RELEASE]",
+                        help=f"only this one in the part `brokers`, as script/brokers runs it; of {', '.join(brokers.BROKERS)}")
     parser.add_argument("--rounds", type=int, default=5, help="how often each figure is measured")
     parser.add_argument("--seconds", type=int, default=5, help="how long each load takes")
     parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; all unless said")

@@ -2,12 +2,12 @@
 
 from figures import Row
 from load import check_total, posting_foods, wrk
-from server import ceiling, fresh
+from server import ceiling, embedded, fresh
 
 CONNECTIONS = (64, 256)
 
 
-def measure(options, home):
+def measure(options, home, log=embedded):
     script = posting_foods(home)
     for connections in CONNECTIONS:
         commands = Row(f"`POST /foods`, {connections} connections", "commands/s", [])
@@ -15,7 +15,7 @@ def measure(options, home):
         for _ in range(options.rounds):
             with ceiling(options, home) as server:
                 reference, _ = wrk(server, connections, options.seconds, "/foods", script)
-            with fresh(options, home) as server:
+            with fresh(options, home, log) as server:
                 rate, share = wrk(server, connections, options.seconds, "/foods", script)
                 check_total(server, rate * options.seconds)
                 commands.memory.append(server.memory_peak())

@@ -85,10 +85,16 @@ def refold(options, home, seconds=START_SECONDS_MAX, **settings):
 
 
 @contextlib.contextmanager
-def fresh(options, home, **settings):
-    """A service without a past."""
+def embedded(home):
+    """An empty log in the service's own directory: no settings are needed for it, and no server."""
     shutil.rmtree(home / "data", ignore_errors=True)
-    with refold(options, home, **settings) as server:
+    yield {}
+
+
+@contextlib.contextmanager
+def fresh(options, home, log=embedded, **settings):
+    """A service without a past, whose log is anew what `log` makes."""
+    with log(home) as of_log, refold(options, home, **of_log, **settings) as server:
         yield server
 
 
