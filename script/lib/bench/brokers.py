@@ -20,12 +20,15 @@ import post
 from figures import Row
 from fold import feed, fold
 from kinds import FOOD
+from load import posting_foods, wrk
+from server import fresh
 
 ROOT = Path(__file__).resolve().parents[3]
 LINES = 2_000_000
 FOLDED = 2_000_000
 # One event a message, each about as large as one of ours; so many may be unconfirmed.
 MESSAGES, MESSAGE_BYTES, WINDOW = 500_000, 300, 1_024
+WARM_UP_CONNECTIONS, WARM_UP_SECONDS = 64, 20
 START_SECONDS_MAX = 60
 RAW_SECONDS_MAX = 300
 POLL_SECONDS = 0.05
@@ -101,11 +104,18 @@ def measure(options, home):
 def of_broker(options, home, one):
     with one.server(home) as address:
         log = functools.partial(one.log, address)
+        warm_up(options, home, log)
         yield from post.measure(options, home, log)
         yield lines.posted(options, home, FOOD, LINES, log)
         client = functools.partial(raw, options, one.name, address)
         yield produced(options, client)
         yield from folded(options, home, log, client)
+
+
+def warm_up(options, home, log):
+    """Java compiles what it runs often, and is several times slower until then."""
+    with fresh(options, home, log) as server:
+        wrk(server, WARM_UP_CONNECTIONS, WARM_UP_SECONDS, "/foods", posting_foods(home))
 
 
 def produced(options, client):
