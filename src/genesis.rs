@@ -6,7 +6,7 @@
 
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use refold_domain::commit::{DecodeError, Genesis, Ready, Record};
 use refold_domain::log::{AppendError, End, EventLog, LogError, Offset};
 use refold_domain::rule::{self, Rule};
@@ -19,6 +19,8 @@ use uuid::Uuid;
 const ATTEMPTS_MAX: u32 = 5;
 /// How long a record may take to come that may be there, where the log cannot tell its end.
 const READY_WAIT: Duration = Duration::from_secs(1);
+/// How many partitions are looked at at once.
+const AT_ONCE: usize = 16;
 /// How long to wait before the next try.
 const ATTEMPT_WAIT: Duration = Duration::from_millis(200);
 
@@ -33,10 +35,10 @@ pub async fn open(log: &dyn EventLog, partitions: NonZeroU32) -> anyhow::Result<
     let genesis = Genesis { log: Uuid::now_v7(), partitions, partition: 0 };
     let genesis = ensure_genesis(log, genesis).await?;
     ensure_partitions(genesis, partitions)?;
-    for partition in 1..partitions.get() {
-        let wanted = Genesis { partition, ..genesis };
-        let found = ensure_genesis(log, wanted).await?;
-        ensure!(found == wanted, lost(partition, "starts with the genesis of another log"));
+    let found = others(partitions, |partition| ensure_genesis(log, Genesis { partition, ..genesis })).await?;
+    for (partition, found) in (1..).zip(found) {
+        let is_ours = found == Genesis { partition, ..genesis };
+        ensure!(is_ours, lost(partition, "starts with the genesis of another log"));
     }
     append(log, 0, Ready { log: genesis.log }.encode()).await?;
     Ok(genesis.log)
@@ -48,18 +50,17 @@ pub async fn open(log: &dyn EventLog, partitions: NonZeroU32) -> anyhow::Result<
 /// Where the log cannot be reached, has another number of partitions, or has lost its beginning.
 pub async fn find(log: &dyn EventLog, partitions: NonZeroU32) -> anyhow::Result<Option<Uuid>> {
     let Some(genesis) = first_record(log, 0).await? else {
-        for partition in 1..partitions.get() {
-            let is_empty = first_offset(log, partition).await?.is_none();
-            ensure!(is_empty, lost(0, "is empty, though another partition is not"));
-        }
+        let firsts = others(partitions, |partition| first_offset(log, partition)).await?;
+        let are_empty = firsts.iter().all(Option::is_none);
+        ensure!(are_empty, lost(0, "is empty, though another partition is not"));
         return Ok(None);
     };
     ensure_partitions(genesis, partitions)?;
     if !is_ready(log, genesis).await? {
         return Ok(None);
     }
-    for partition in 1..partitions.get() {
-        let found = first_record(log, partition).await?;
+    let firsts = others(partitions, |partition| first_record(log, partition)).await?;
+    for (partition, found) in (1..).zip(firsts) {
         ensure!(found.is_some(), lost(partition, "is empty"));
         ensure!(
             found == Some(Genesis { partition, ..genesis }),
@@ -77,6 +78,14 @@ fn ensure_partitions(genesis: Genesis, partitions: NonZeroU32) -> anyhow::Result
          number of a log never changes"
     );
     Ok(())
+}
+
+/// What is asked of each partition but the first, of several at once: some brokers take their time to tell how far one reaches.
+async fn others<T, A>(partitions: NonZeroU32, ask: impl Fn(u32) -> A) -> anyhow::Result<Vec<T>>
+where
+    A: Future<Output = anyhow::Result<T>>,
+{
+    stream::iter(1..partitions.get()).map(ask).buffered(AT_ONCE).try_collect().await
 }
 
 /// The genesis of a partition: the one that is there, or `wanted` if nobody else was faster.

@@ -80,7 +80,10 @@ impl Service {
         let found = genesis::find(log.as_ref(), partitions).await.context("cannot open the log")?;
         // Before a new log is made: one that is missing is not one that never was.
         refuse_other_logs(folded, found)?;
-        let id = genesis::open(log.as_ref(), partitions).await.context("cannot open the log")?;
+        let id = match found {
+            Some(id) => id,
+            None => genesis::open(log.as_ref(), partitions).await.context("cannot open the log")?,
+        };
         let projections = catalogue::open(store.as_ref(), definitions).await.map_err(unusable)?;
         let projections = Arc::new(projections);
         let progress = Arc::new(Progress::new(id, partitions.get()));
