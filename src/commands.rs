@@ -231,6 +231,14 @@ impl Commands {
         reached.map(|()| end).map_err(|_| self.behind(partition))
     }
 
+    /// Waits until the store has passed all that is on a partition now, of a log that cannot tell its end, and says where that is.
+    ///
+    /// # Errors
+    /// [`CommandError::Behind`] where it does not come that far in time.
+    pub async fn pass_all(&self, partition: u32) -> Result<Offset, CommandError> {
+        self.pass_barrier(partition, Instant::now() + self.verdict_wait).await
+    }
+
     /// The same where the log cannot tell its end: with a barrier, behind all that is there now.
     async fn pass_barrier(&self, partition: u32, deadline: Instant) -> Result<Offset, CommandError> {
         let behind = |why: String| CommandError::Behind(format!("partition {partition}: {why}"));

@@ -196,6 +196,17 @@ impl Service {
         }
     }
 
+    /// Whether a partition reaches `offset`, if the log can say so in time.
+    pub async fn reaches(&self, partition: u32, offset: Offset) -> Option<bool> {
+        let end = match self.log.bounds(partition).await.ok()?.end {
+            End::Empty => return None,
+            End::Last(end) => end,
+            End::AtLeast(end) if offset <= end => end,
+            End::AtLeast(_) => self.commands.pass_all(partition).await.ok()?,
+        };
+        Some(offset <= end)
+    }
+
     /// The offset of a partition's last record, if the log can say so in time.
     pub async fn end(&self, partition: u32) -> Option<Offset> {
         match self.log.bounds(partition).await.ok()?.end {

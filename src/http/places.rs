@@ -62,7 +62,8 @@ async fn exists(service: &Service, name: &str, partition: u32, passed: Passed) -
     if passed.offset <= stands {
         return Ok(());
     }
-    if service.end(partition).await.is_none_or(|end| passed.offset <= Some(end)) {
+    let Some(offset) = passed.offset else { return Ok(()) };
+    if service.reaches(partition, offset).await.unwrap_or(true) {
         return Ok(());
     }
     Err(Problem::other_log(format!("{name}: {passed} lies beyond the end of partition {partition}")))

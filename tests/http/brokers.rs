@@ -33,13 +33,16 @@ const SYSTEMS: &[&str] = &[
     "statistics::",
 ];
 
+/// How many of them run at a time: making a log takes seconds on some brokers, most of them of waiting.
+const THREADS: &str = "4";
+
 /// The same tests as of the embedded log, each service with another settings file.
 #[tokio::test]
 async fn the_five_systems_are_the_same_on_each() {
     for (remote, kind) in Remote::asked() {
         let broker = Broker::start(&kind, remote.ports, "");
         let mut tests = Command::new(std::env::current_exe().unwrap());
-        tests.args(SYSTEMS).env("REFOLD_TEST_CONFIG", remote.config());
+        tests.args(SYSTEMS).args(["--test-threads", THREADS]).env("REFOLD_TEST_CONFIG", remote.config());
         let (key, address) = remote.setting(broker.address());
         tests.env(format!("REFOLD_TEST__{key}"), address);
         let start = Instant::now();
