@@ -21,7 +21,8 @@ const BYTES_MAX: u64 = 16 << 20;
 /// About how many bytes a record has that many commands stand in.
 const BYTES_USUAL: u64 = 64 << 10;
 
-/// Records that were read lately, by partition and offset. No record ever changes.
+/// Records that were read lately, by partition and offset. A record does not change, but a log that loses its tail may get another
+/// in its place: one that is not the one that is looked for is read anew.
 pub struct Recalled(Cache<(u32, Offset), (Offset, Bytes), ByBytes>);
 
 #[derive(Clone)]
@@ -59,6 +60,10 @@ impl Recalled {
         };
         self.0.get_or_insert_async(&(partition, offset), read).await
     }
+
+    fn forget(&self, partition: u32, offset: Offset) {
+        self.0.remove(&(partition, offset));
+    }
 }
 
 impl Commands {
@@ -71,25 +76,44 @@ impl Commands {
         deadline: Instant,
     ) -> Result<Recorded, CommandError> {
         let receipt = entry.receipt(partition);
-        let reading = self.recalled.first_from(self.log.as_ref(), partition, entry.offset);
-        let unread =
-            |why: String| CommandError::OutcomeUnknown(format!("the command was recorded before, but {why}"));
-        let (offset, bytes) = match timeout_at(deadline, reading).await {
-            Ok(Ok(record)) => record,
-            Ok(Err(error)) => return Err(unread(format!("the log cannot be read: {error:#}"))),
-            Err(_) => return Err(unread("the log did not hand it out in time".into())),
-        };
-        let is_the_one = |commit: &Commit<'_>| {
-            (offset, commit.writer, commit.seq) == (entry.offset, entry.writer, entry.seq)
-        };
-        let commit = match Record::decode(&bytes) {
-            Ok(Record::Commit(commit)) if is_the_one(&commit) => commit,
-            // A broker that lost the commit may hold another's in its place.
-            _ => return Err(CommandError::Lost(receipt)),
-        };
+        let mut read = self.record_of(partition, entry, deadline).await?;
+        if commit_of(entry, &read).is_none() {
+            self.recalled.forget(partition, entry.offset);
+            read = self.record_of(partition, entry, deadline).await?;
+        }
+        // A broker that lost the commit may hold another's in its place.
+        let commit = commit_of(entry, &read).ok_or(CommandError::Lost(receipt))?;
         let command = commit.commands.get(entry.command as usize).context("a commit lacks a command")?;
         let event = |(index, event)| RecordedEvent::recalled(EventId { receipt, index }, event);
         let events = (0..).zip(&command.events).map(event).collect::<anyhow::Result<_>>()?;
         Ok(Recorded { receipt, origin, offset: Some(entry.offset), events })
+    }
+
+    /// The record where an entry says that its commit stands.
+    async fn record_of(
+        &self,
+        partition: u32,
+        entry: &StreamEntry,
+        deadline: Instant,
+    ) -> Result<(Offset, Bytes), CommandError> {
+        let reading = self.recalled.first_from(self.log.as_ref(), partition, entry.offset);
+        let unread =
+            |why: String| CommandError::OutcomeUnknown(format!("the command was recorded before, but {why}"));
+        match timeout_at(deadline, reading).await {
+            Ok(Ok(record)) => Ok(record),
+            Ok(Err(error)) => Err(unread(format!("the log cannot be read: {error:#}"))),
+            Err(_) => Err(unread("the log did not hand it out in time".into())),
+        }
+    }
+}
+
+/// The commit of a record, if it is the one of the entry.
+fn commit_of<'r>(entry: &StreamEntry, (offset, bytes): &'r (Offset, Bytes)) -> Option<Commit<'r>> {
+    match Record::decode(bytes) {
+        Ok(Record::Commit(commit)) => {
+            let is_the_one = (*offset, commit.writer, commit.seq) == (entry.offset, entry.writer, entry.seq);
+            is_the_one.then_some(commit)
+        }
+        _ => None,
     }
 }
