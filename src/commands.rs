@@ -23,7 +23,7 @@ use refold_domain::log::{End, EventLog, Offset};
 use refold_domain::receipt::Receipt;
 use refold_domain::rule::{self, Rule};
 use refold_domain::stream;
-use refold_projections::progress::Progress;
+use refold_projections::progress::{Condition, Progress};
 use refold_projections::state::Verdict;
 use refold_projections::store::Store;
 use std::sync::Arc;
@@ -264,6 +264,10 @@ impl Commands {
                 .all(|guard| stream::partition(&guard.stream, self.progress.partitions()) == partition),
             "all guards of a command live in its partition"
         );
+        if let Condition::Stopped { .. } = self.progress.state(partition).condition {
+            // It may be another log by now: what is appended there counts for nobody.
+            return Err(self.behind(partition));
+        }
         let hash = request.hash.filter(|_| is_guarded);
         let bytes = decision::encode(guards, hash, request.trace.as_deref(), &events);
         let append_deadline = Instant::now() + self.append_wait;

@@ -77,6 +77,38 @@ async fn a_log_that_is_gone_from_its_server_or_was_made_anew_is_refused() {
 }
 
 #[tokio::test]
+async fn a_log_that_is_made_anew_under_a_running_service_takes_no_commands() {
+    for (remote, kind) in Remote::asked() {
+        println!("broker: {kind}");
+        let broker = Broker::start(&kind, remote.ports, "");
+        let mut service = remote.service(broker.address());
+        service.set("LOG__PARTITIONS", "1");
+        service.up().await;
+        for _ in 0..3 {
+            eat(&service, "pie").await;
+        }
+        broker.kill();
+        broker.empty();
+        broker.start_again();
+        let mut another = remote.service(broker.address());
+        another.set("LOG__NAME", service.variable("REFOLD__LOG__NAME"));
+        another.set("LOG__PARTITIONS", "1");
+        another.up().await;
+
+        let problem = problem_of_the_partition(&service).await;
+        assert!(problem.contains("refold store empty") || problem.contains("restore the log"), "{problem}");
+        for _ in 0..2 {
+            let refused = observe(&service.client(), "pie").send().await.problem(503, "behind");
+            assert!(refused.contains("not recorded"), "{refused}");
+        }
+        let receipt = observe(&another.client(), "cake").send().await.is(201).receipt();
+        assert_eq!(aggregated(&another.client(), &receipt).await, json!([{"food": "cake", "count": 1}]));
+        another.stop().await;
+        service.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn services_that_make_one_log_at_once_share_it() {
     for (remote, kind) in Remote::asked() {
         println!("broker: {kind}");
@@ -116,7 +148,9 @@ async fn problem_of_the_partition(service: &Server) -> String {
             let all = ready["dependencies"].as_array().cloned().unwrap_or_default();
             let partition = all.into_iter().find(|one| one["name"] == "partition 0");
             let problem = partition.and_then(|one| one["problem"].as_str().map(str::to_owned));
-            if let Some(problem) = problem.filter(|problem| problem.contains("offset")) {
+            if let Some(problem) =
+                problem.filter(|problem| problem.contains("the log's") || problem.contains("offset"))
+            {
                 return problem;
             }
         }

@@ -76,9 +76,7 @@ pub(super) async fn resume(log: &dyn EventLog, partition: u32, head: &Head) -> R
         return Ok(records);
     }
     let Some((found, bytes)) = first_of(&mut records).await? else {
-        // Not for certain: it may be that a replica of the log is late.
-        let reason = format!("the log hands out no record at offset {offset}, which the store has folded");
-        return Err(Halt::Failed(anyhow::anyhow!("{reason}; if that goes on, {LOST}: {PUT_BACK}")));
+        return Err(nothing_there(log, partition, head).await?);
     };
     if (found, Hash::of(&bytes)) != (offset, hash) {
         return Err(diverged(&format!(
@@ -90,6 +88,18 @@ pub(super) async fn resume(log: &dyn EventLog, partition: u32, head: &Head) -> R
         return Err(diverged(&format!("the log ends before offset {}, which it held before", head.target)));
     }
     Ok(records)
+}
+
+/// Why a log that does not know its end hands out nothing at the store's place: it is another one, or has lost its tail; or a
+/// replica of it is late, so that nothing is certain.
+async fn nothing_there(log: &dyn EventLog, partition: u32, head: &Head) -> Result<Halt, Halt> {
+    let (Mark { offset, .. }, Mark { offset: first, hash }) = (head.position, head.genesis);
+    let genesis = first_of(&mut log.read(partition, first).await?).await?;
+    if genesis.is_some_and(|(found, bytes)| (found, Hash::of(&bytes)) != (first, hash)) {
+        return Ok(diverged("the log's first record is not the one that the store was folded from"));
+    }
+    let reason = format!("the log hands out no record at offset {offset}, which the store has folded");
+    Ok(Halt::Failed(anyhow::anyhow!("{reason}; if that goes on, {LOST}: {PUT_BACK}")))
 }
 
 fn ends_before(bounds: Bounds, offset: Offset) -> bool {
