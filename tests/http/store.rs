@@ -126,7 +126,7 @@ async fn a_log_that_lost_its_tail_stops_its_partitions() {
     copy(&backup, &server.data(), "log.");
 
     server.launch().await;
-    server.line("Stopped").await;
+    server.line("stopped: ").await;
 
     let unready = client.get("/readyz").send().await.is(503).json();
     let problems: Vec<_> =

@@ -97,10 +97,9 @@ impl Projector {
                     wait = (wait * 2).min(RETRY_WAIT_MAX);
                 }
                 Halt::Stopped { reason, remedy } => {
-                    let condition = Condition::Stopped { reason, remedy };
-                    let said = format!("{condition:?}");
+                    let condition = Condition::Stopped { reason: reason.clone(), remedy: remedy.clone() };
                     if self.tell(condition) {
-                        tracing::error!(partition = self.place.partition, "{said}");
+                        tracing::error!(partition = self.place.partition, remedy, "stopped: {reason}");
                     }
                     tokio::time::sleep(STOPPED_WAIT).await;
                 }
@@ -113,7 +112,11 @@ impl Projector {
         let mut records = resume(self.log.as_ref(), self.place.partition, &head).await?;
         // Not before: nobody may be shown a store that the log does not bear out.
         self.progress.restarted(self.place.partition, head.clone());
+        let before = self.progress.state(self.place.partition).condition;
         self.tell(Condition::Running);
+        if matches!(before, Condition::Stopped { .. }) {
+            tracing::info!(partition = self.place.partition, "goes on: what stopped it is mended");
+        }
         let mut next = Instant::now();
         loop {
             self.rest_until(next).await;
