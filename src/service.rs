@@ -148,27 +148,24 @@ impl Service {
         reached: &query::Reached,
     ) -> Result<query::Page, query::QueryError> {
         let projection = self.projection(name).with_context(|| format!("there is no projection {name}"))?;
-        let page = tokio::time::timeout(PAGE_WAIT, self.verified_page(projection, request, reached)).await;
-        let page = page.with_context(|| format!("it has not answered within {PAGE_WAIT:?}"))?;
+        let read = async {
+            let page = query::page(self.store.as_ref(), &self.progress, projection, request, reached).await?;
+            // Now, so that all that was read is known to be borne out by the log.
+            query::verified(&self.progress)?;
+            Ok(page)
+        };
+        let page = tokio::time::timeout(PAGE_WAIT, read).await;
+        let mut page = page.with_context(|| format!("the store has not answered within {PAGE_WAIT:?}"))?;
+        if let Ok(read) = &page {
+            // The store may have been read before its flush was told. Whoever sees it now must not be given what was kept
+            // from before, as they would be until then.
+            let told = tokio::time::timeout(PAGE_WAIT, self.progress.told(&read.position)).await;
+            page = told.map_err(|_| query::QueryError::Starting).and(page);
+        }
         if let Err(query::QueryError::Failed(error)) = &page {
             self.progress.note(error);
         }
         page
-    }
-
-    async fn verified_page(
-        &self,
-        projection: &Projection,
-        request: &query::Request,
-        reached: &query::Reached,
-    ) -> Result<query::Page, query::QueryError> {
-        let page = query::page(self.store.as_ref(), &self.progress, projection, request, reached).await?;
-        // Now, so that all that was read is known to be borne out by the log.
-        query::verified(&self.progress)?;
-        // The store may have been read before its flush was told. Whoever sees it now must not be given what was kept
-        // from before, as they would be until then.
-        self.progress.told(&page.position).await;
-        Ok(page)
     }
 
     /// Hands every cell of a view to `take`, page by page, and says how far the view had come when the first page was
