@@ -16,7 +16,7 @@ use crate::{Access, Broker, Config};
 use anyhow::Context;
 use async_trait::async_trait;
 use bytes::Bytes;
-use client::Connection;
+use client::Asking;
 use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt, stream};
 use reader::Readers;
@@ -24,6 +24,7 @@ use refold_domain::log::{AppendError, Bounds, End, EventLog, LogError, Offset, R
 use risks::Found;
 use settings::Settings;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use writer::Writer;
 
 /// What this broker is called.
@@ -47,7 +48,9 @@ struct KafkaLog {
     topic: String,
     partitions: u32,
     settings: Settings,
-    connection: Arc<Connection>,
+    asking: Arc<Asking>,
+    /// Up to where each partition was seen to reach.
+    known: Arc<[AtomicI64]>,
     /// `None` where the log is only looked at.
     writer: Option<Writer>,
     readers: Arc<Readers>,
@@ -64,13 +67,14 @@ fn open(config: &Config) -> BoxFuture<'_, anyhow::Result<Arc<dyn EventLog>>> {
     Box::pin(async move {
         let settings: Settings = config.options.read().context("the section [kafka] cannot be read")?;
         settings.ensure_possible()?;
-        let connection = Arc::new(Connection::new(&settings.client())?);
-        topic::open(&connection, config, &settings).await?;
+        let asking = Arc::new(Asking::new(settings.client())?);
+        topic::open(&asking, config, &settings).await?;
         let writes = config.access != Access::Look;
         let writer = writes.then(|| Writer::new(&settings, &config.name, config.partitions)).transpose()?;
-        let readers = Arc::new(Readers::new(&settings, &config.name, config.partitions));
+        let readers = Arc::new(Readers::new(&settings, &asking, &config.name, config.partitions));
+        let known = (0..config.partitions).map(|_| AtomicI64::default()).collect();
         let (topic, partitions) = (config.name.clone(), config.partitions);
-        Ok(Arc::new(KafkaLog { topic, partitions, settings, connection, writer, readers })
+        Ok(Arc::new(KafkaLog { topic, partitions, settings, asking, known, writer, readers })
             as Arc<dyn EventLog>)
     })
 }
@@ -86,8 +90,14 @@ impl KafkaLog {
         let number = self.partition(partition).map_err(LogError::Broken)?;
         let topic = self.topic.clone();
         let doing = format!("cannot ask for the bounds of partition {partition} of the topic {topic}");
-        let asking = move |client: &client::Asked| client::watermarks(client, &topic, number);
-        let (low, high) = self.connection.ask(doing, asking).await?;
+        let known = Arc::clone(&self.known);
+        let question = move |client: &client::Asked| {
+            let known = &known[partition as usize];
+            let found = client::watermarks(client, &topic, number, known.load(Ordering::Relaxed));
+            // Also an earlier one that it stays with: then it is so.
+            found.inspect(|(_, high)| known.store(*high, Ordering::Relaxed))
+        };
+        let (low, high) = self.asking.ask(doing, question).await?;
         let offset = |offset| {
             Offset::try_from(offset).map_err(|_| LogError::Away(format!("offset {offset} is not known yet")))
         };
@@ -132,7 +142,7 @@ impl EventLog for KafkaLog {
 
     async fn check(&self) -> Result<Vec<Risk>, LogError> {
         let gone = || LogError::Broken(format!("the topic {} is gone", self.topic));
-        let topic = topic::find(&self.connection, &self.topic).await?.ok_or_else(gone)?;
+        let topic = topic::find(&self.asking, &self.topic).await?.ok_or_else(gone)?;
         let settings = topic::settings_of(&self.topic, &self.settings).await?;
         let spans = stream::iter(0..self.partitions).map(|partition| self.span(partition));
         let begins = spans.buffered(QUESTIONS_MAX).map_ok(|span| span.begin).try_collect::<Vec<_>>().await?;

@@ -21,9 +21,15 @@ pub(super) const QUESTION: Duration = Duration::from_millis(QUESTION_MS);
 /// How long a partition may have no leader, or seem not to be there, in milliseconds: it was just made, or moves.
 const MOVING_MS: u64 = 3_000;
 
+/// What librdkafka says of an answer that begins with no length that could be.
+const NOT_KAFKA: &str = "receive.message.max.bytes";
+
 /// What to do where somebody was not let in.
 const LOGIN: &str =
     "; see to it that kafka.username, kafka.password and kafka.mechanism are what the brokers know";
+
+/// How long a connection may go without an answer before another takes its place.
+pub(super) const RENEW: Duration = Duration::from_secs(15);
 
 /// How long to wait before it is asked for again.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
@@ -43,6 +49,11 @@ impl Trouble {
         let codes = || codes.into_iter().flatten();
         let remedy = if codes().any(is_login) { LOGIN } else { "" };
         let text = format!("{doing}: {error}{because}{remedy}");
+        if text.contains(NOT_KAFKA) {
+            return LogError::Broken(format!(
+                "{doing}: what answers does not speak Kafka's protocol, or without TLS: see kafka.brokers and kafka.tls"
+            ));
+        }
         if codes().any(is_for_people) { LogError::Broken(text) } else { LogError::Away(text) }
     }
 
@@ -127,16 +138,22 @@ impl ConsumerContext for Trouble {}
 /// What is asked.
 pub(super) type Asked = Client<FutureProducerContext<Trouble>>;
 
-/// The first offset of a partition, and the one where the next record will stand. It may block.
-pub(super) fn watermarks(client: &Asked, topic: &str, partition: i32) -> KafkaResult<(i64, i64)> {
+/// The first offset of a partition, and the one where the next record will stand, which was known to be `known` at least. It
+/// may block.
+///
+/// A broker that was cut off from its cluster for a while tells of an earlier end for a moment, or of none.
+pub(super) fn watermarks(client: &Asked, topic: &str, partition: i32, known: i64) -> KafkaResult<(i64, i64)> {
     let begun = Instant::now();
     loop {
-        match client.fetch_watermarks(topic, partition, QUESTION.saturating_sub(begun.elapsed())) {
-            Err(error) if is_moving(&error) && begun.elapsed() < Duration::from_millis(MOVING_MS) => {
-                thread::sleep(ASK_AGAIN);
-            }
-            answer => return answer,
+        let answer = client.fetch_watermarks(topic, partition, QUESTION.saturating_sub(begun.elapsed()));
+        let is_settled = match &answer {
+            Ok((_, high)) => *high >= known,
+            Err(error) => !is_moving(error),
+        };
+        if is_settled || begun.elapsed() >= Duration::from_millis(MOVING_MS) {
+            return answer;
         }
+        thread::sleep(ASK_AGAIN);
     }
 }
 
@@ -165,6 +182,28 @@ impl Connection {
     pub(super) fn producer(&self) -> &FutureProducer<Trouble> {
         self.producer.as_ref().expect("it is there until this is dropped")
     }
+}
+
+/// The connection through which the cluster is asked.
+///
+/// librdkafka may forget all brokers for good: it does where a cluster that is just coming back names none
+/// (confluentinc/librdkafka#5301). So after a while without an answer another connection takes over.
+pub(super) struct Asking {
+    config: ClientConfig,
+    current: Mutex<Current>,
+}
+
+struct Current {
+    connection: Arc<Connection>,
+    /// Since when nothing was answered.
+    silent_since: Option<Instant>,
+}
+
+impl Asking {
+    pub(super) fn new(config: ClientConfig) -> anyhow::Result<Self> {
+        let connection = Arc::new(Connection::new(&config)?);
+        Ok(Self { config, current: Mutex::new(Current { connection, silent_since: None }) })
+    }
 
     /// Asks the cluster, on a thread that may block.
     pub(super) async fn ask<T: Send + 'static>(
@@ -172,18 +211,49 @@ impl Connection {
         doing: String,
         question: impl FnOnce(&Asked) -> Result<T, KafkaError> + Send + 'static,
     ) -> Result<T, LogError> {
-        let connection = Arc::clone(self);
-        let asking = spawn_blocking(move || {
-            let answer = question(connection.producer().client());
-            match answer {
-                Ok(answer) => {
-                    connection.trouble.forget();
-                    Ok(answer)
-                }
-                Err(error) => Err(connection.trouble.explain(&doing, &error)),
+        let asking = Arc::clone(self);
+        let asked = spawn_blocking(move || asking.ask_and_wait(&doing, question));
+        asked.await.unwrap_or_else(|error| Err(LogError::Away(format!("the question was cut off: {error}"))))
+    }
+
+    /// Asks the cluster on this thread.
+    pub(super) fn ask_and_wait<T>(
+        &self,
+        doing: &str,
+        question: impl FnOnce(&Asked) -> Result<T, KafkaError>,
+    ) -> Result<T, LogError> {
+        let connection = Arc::clone(&self.current().connection);
+        let answer = question(connection.producer().client());
+        let answer = answer.map_err(|error| connection.trouble.explain(doing, &error));
+        match &answer {
+            Ok(_) => {
+                connection.trouble.forget();
+                self.current().silent_since = None;
             }
-        });
-        asking.await.unwrap_or_else(|error| Err(LogError::Away(format!("the question was cut off: {error}"))))
+            Err(LogError::Away(_)) => self.renew_after_silence(&connection),
+            Err(LogError::Broken(_)) => {}
+        }
+        answer
+    }
+
+    fn renew_after_silence(&self, asked: &Arc<Connection>) {
+        let mut current = self.current();
+        let since = *current.silent_since.get_or_insert_with(Instant::now);
+        // Others may have asked the same one, and renewed it already.
+        if since.elapsed() < RENEW || !Arc::ptr_eq(&current.connection, asked) {
+            return;
+        }
+        match Connection::new(&self.config) {
+            Ok(connection) => {
+                tracing::debug!("another connection to Kafka takes over");
+                *current = Current { connection: Arc::new(connection), silent_since: None };
+            }
+            Err(error) => tracing::debug!(%error, "no other connection to Kafka"),
+        }
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -198,11 +268,21 @@ impl Drop for Connection {
     }
 }
 
+/// What settings are called here that librdkafka finds fault with.
+const OWN_NAMES: &[(&str, &str)] = &[
+    ("ssl.ca.location", "kafka.ca_file"),
+    ("ssl.certificate.location", "kafka.certificate_file"),
+    ("ssl.key.location", "kafka.key_file"),
+    ("ssl.key.password", "kafka.key_password"),
+];
+
 /// librdkafka repeats a value that it does not take, whatever it is.
 pub(super) fn without_values(error: KafkaError) -> anyhow::Error {
     match error {
         KafkaError::ClientConfig(_, reason, key, _) => {
-            anyhow::anyhow!("librdkafka does not take {key}: {reason}")
+            let own =
+                OWN_NAMES.iter().find(|(theirs, _)| *theirs == key).map_or(key.as_str(), |(_, own)| own);
+            anyhow::anyhow!("{own} cannot be used: {reason}")
         }
         other => anyhow::anyhow!("{other}"),
     }

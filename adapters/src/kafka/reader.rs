@@ -3,7 +3,7 @@
 //! A consumer is told where to begin and fetches ahead by itself, so there is one for each reading that is under way. It
 //! takes some time until it is connected: one whose reading has ended waits a while for the next.
 
-use super::client::{Trouble, without_values};
+use super::client::{self, Asking, Trouble, without_values};
 use super::settings::Settings;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -51,11 +51,15 @@ const FETCH_AGAIN_MS: u32 = 10;
 /// How long a broker waits for a new record before it answers that there is none, in milliseconds.
 const FETCH_WAIT_MS: u32 = 100;
 
+/// How long nothing may come before it is asked whether there is something.
+const QUIET: Duration = Duration::from_secs(10);
+
 type Chunk = Vec<(Offset, Bytes)>;
 
 /// Everything that reads.
 pub(super) struct Readers {
     config: ClientConfig,
+    asking: Arc<Asking>,
     topic: String,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Idle>>,
@@ -78,7 +82,7 @@ struct Job {
 }
 
 impl Readers {
-    pub(super) fn new(settings: &Settings, topic: &str, partitions: u32) -> Self {
+    pub(super) fn new(settings: &Settings, asking: &Arc<Asking>, topic: &str, partitions: u32) -> Self {
         let mut config = settings.client();
         // The library asks for a group; nothing is ever stored for it.
         config.set("group.id", topic);
@@ -95,6 +99,7 @@ impl Readers {
         let permits = Arc::new(Semaphore::new(partitions as usize + READINGS_MAX));
         Self {
             config,
+            asking: Arc::clone(asking),
             topic: topic.to_owned(),
             permits,
             idle: Mutex::default(),
@@ -130,6 +135,7 @@ impl Readers {
         let reader = Reader {
             number: self.consumers.fetch_add(1, Ordering::Relaxed),
             topic: self.topic.clone(),
+            asking: Arc::clone(&self.asking),
             trouble: Trouble::default(),
             readers: Arc::downgrade(self),
             sender,
@@ -150,6 +156,7 @@ impl Readers {
 struct Reader {
     number: u64,
     topic: String,
+    asking: Arc<Asking>,
     trouble: Trouble,
     readers: Weak<Readers>,
     sender: jobs::Sender<Job>,
@@ -188,14 +195,50 @@ impl Reader {
             .add_partition_offset(&self.topic, job.partition, Place::Offset(from))
             .and_then(|()| consumer.assign(&assignment));
         assigned.map_err(|error| self.failed(&error))?;
-        let mut next = job.from;
+        let (mut next, mut heard) = (job.from, Instant::now());
         while !job.chunks.is_closed() {
             let chunk = self.chunk(consumer, &mut next)?;
-            if !chunk.is_empty() && job.chunks.blocking_send(Ok(chunk)).is_err() {
-                break;
+            if !chunk.is_empty() {
+                if job.chunks.blocking_send(Ok(chunk)).is_err() {
+                    break;
+                }
+                heard = Instant::now();
+            } else if heard.elapsed() > QUIET {
+                let chunk = self.at_the_end(consumer, job.partition, &mut next)?;
+                if !chunk.is_empty() && job.chunks.blocking_send(Ok(chunk)).is_err() {
+                    break;
+                }
+                heard = Instant::now();
             }
         }
         Ok(())
+    }
+
+    /// Sees to it that nothing comes because nothing is there: a consumer that has forgotten its brokers does not say so. What
+    /// came meanwhile.
+    fn at_the_end(
+        &self,
+        consumer: &BaseConsumer<Trouble>,
+        partition: i32,
+        next: &mut Offset,
+    ) -> Result<Chunk, LogError> {
+        let doing = format!("cannot ask how far partition {partition} of the topic {} reaches", self.topic);
+        let question = |client: &client::Asked| client::watermarks(client, &self.topic, partition, 0);
+        let (_, end) = self.asking.ask_and_wait(&doing, question)?;
+        if Offset::try_from(end).is_ok_and(|end| end <= *next) {
+            return Ok(Vec::new());
+        }
+        let since = Instant::now();
+        while since.elapsed() < QUIET {
+            let chunk = self.chunk(consumer, next)?;
+            if !chunk.is_empty() {
+                return Ok(chunk);
+            }
+        }
+        let topic = &self.topic;
+        Err(LogError::Away(format!(
+            "Kafka hands out nothing of the topic {topic} from offset {next}, though it ends at {end}"
+        )))
     }
 
     /// What is there, if only after a moment.

@@ -1,6 +1,6 @@
 //! The topic: found, made where it is missing, refused where it is another than is meant.
 
-use super::client::{Connection, QUESTION, Trouble, is_for_people, without_values};
+use super::client::{Asking, QUESTION, Trouble, is_for_people, without_values};
 use super::settings::Settings;
 use super::{MESSAGE_BYTES_MAX, NAME};
 use crate::{Access, Config};
@@ -31,15 +31,11 @@ pub(super) struct Topic {
 }
 
 /// Finds the topic of this log, or makes it, if that may be done.
-pub(super) async fn open(
-    connection: &Arc<Connection>,
-    config: &Config,
-    settings: &Settings,
-) -> anyhow::Result<()> {
+pub(super) async fn open(asking: &Arc<Asking>, config: &Config, settings: &Settings) -> anyhow::Result<()> {
     let deadline = Instant::now() + Duration::from_secs(MAKING_SECONDS);
     let mut made = false;
     loop {
-        match find(connection, &config.name).await? {
+        match find(asking, &config.name).await? {
             Some(topic) if topic.partitions != config.partitions as usize => {
                 return Err(another_number(config, &topic).into());
             }
@@ -76,11 +72,11 @@ fn missing(config: &Config) -> LogError {
 }
 
 /// The topic of this name.
-pub(super) async fn find(connection: &Arc<Connection>, name: &str) -> Result<Option<Topic>, LogError> {
+pub(super) async fn find(asking: &Arc<Asking>, name: &str) -> Result<Option<Topic>, LogError> {
     let asked = name.to_owned();
     let doing = format!("cannot look for the topic {name}");
     let metadata =
-        connection.ask(doing.clone(), move |client| client.fetch_metadata(Some(&asked), QUESTION)).await?;
+        asking.ask(doing.clone(), move |client| client.fetch_metadata(Some(&asked), QUESTION)).await?;
     let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else {
         return Ok(None);
     };

@@ -4,7 +4,7 @@
 //! connections and restarts, so that it is stored once. An append waits for [`APPEND_MS`] only. If it is repeated with the
 //! same bytes after that, as writers do, it goes on waiting for the record that is under way instead of adding another.
 
-use super::client::Connection;
+use super::client::{Connection, RENEW};
 use super::settings::Settings;
 use super::{MESSAGE_BYTES_MAX, RECORD_BYTES_MAX};
 use bytes::Bytes;
@@ -43,6 +43,8 @@ pub(super) struct Writer {
 struct Producing {
     connection: Connection,
     abandoned: Mutex<Vec<Sent>>,
+    /// Since when nothing was confirmed that was waited for.
+    silent_since: Mutex<Option<Instant>>,
 }
 
 /// A record that librdkafka has.
@@ -99,8 +101,9 @@ impl Writer {
     /// The producer, another one where it has failed for good. What the one before still holds is given up with it.
     fn producing(&self) -> Result<Arc<Producing>, AppendError> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((code, reason)) = current.connection.producer().client().fatal_error() {
-            tracing::debug!(%code, reason, "a new producer takes over");
+        let failed = current.connection.producer().client().fatal_error();
+        if failed.is_some() || current.is_silent_for(RENEW) {
+            tracing::debug!(?failed, "a new producer takes over");
             let next = Producing::new(&self.config);
             *current = next.map_err(|error| AppendError::Refused(format!("{error:#}")))?;
         }
@@ -139,7 +142,8 @@ impl Writer {
 
 impl Producing {
     fn new(config: &ClientConfig) -> anyhow::Result<Arc<Self>> {
-        Ok(Arc::new(Self { connection: Connection::new(config)?, abandoned: Mutex::default() }))
+        let connection = Connection::new(config)?;
+        Ok(Arc::new(Self { connection, abandoned: Mutex::default(), silent_since: Mutex::default() }))
     }
 
     /// The same record, if it is under way and nobody waits for it.
@@ -151,14 +155,27 @@ impl Producing {
 
     async fn wait(&self, mut sent: Sent, deadline: Instant) -> Waited {
         match timeout_at(deadline, &mut sent.outcome).await {
-            Ok(Ok(Ok(_))) => Waited::Confirmed,
+            Ok(Ok(Ok(_))) => {
+                *self.silent_since() = None;
+                Waited::Confirmed
+            }
             Ok(Ok(Err((error, _)))) => Waited::Failed(error),
             Ok(Err(_)) => Waited::Failed(KafkaError::Canceled),
             Err(_) => {
+                self.silent_since().get_or_insert_with(Instant::now);
                 self.abandon(sent);
                 Waited::TooLong
             }
         }
+    }
+
+    /// Whether nothing was confirmed for so long: the client may have forgotten its brokers, see [`super::client::Asking`].
+    fn is_silent_for(&self, long: Duration) -> bool {
+        self.silent_since().is_some_and(|since| since.elapsed() > long)
+    }
+
+    fn silent_since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.silent_since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn abandon(&self, sent: Sent) {

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use futures::StreamExt;
 use refold_domain::log::{AppendError, EventLog, LogError, Offset, Records};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::time::{interval, timeout};
+use std::time::Duration;
+use tokio::time::{Instant, interval, interval_at, timeout};
 
 pub(crate) const CASES: &[Case] = cases![
     needs_server: true,
@@ -19,6 +19,7 @@ pub(crate) const CASES: &[Case] = cases![
     a_reader_that_is_cut_off_reads_on,
     an_append_without_an_answer_is_unknown_and_may_be_repeated,
     a_slow_connection_is_only_slow,
+    a_server_that_stood_still_goes_on,
     wrong_credentials_are_refused_at_once_and_not_shown,
 ];
 
@@ -28,6 +29,8 @@ const WAIT_SECONDS: u64 = 120;
 const RETRY: Duration = Duration::from_millis(50);
 const KILLS: usize = 3;
 const APPENDS_BETWEEN_KILLS: usize = 200;
+/// How long a server stands still, in seconds: longer than its cluster counts on it.
+const STILL_SECONDS: u64 = 12;
 /// How long somebody with a wrong password waits for the answer at most, in seconds.
 const REFUSED_SECONDS_MAX: u64 = 15;
 
@@ -116,6 +119,29 @@ async fn a_slow_connection_is_only_slow(test: UnderTest) {
     assert_eq!((&read[0].1[..], &read[1].1[..]), (&b"b"[..], &b"c"[..]));
     // Who comes now finds all of it, too.
     assert_eq!(contents(&*test.open().await, 0, 3).await, ["a", "b", "c"]);
+}
+
+async fn a_server_that_stood_still_goes_on(test: UnderTest) {
+    let server = test.server.clone().unwrap();
+    let log = test.open().await;
+    append_until_confirmed(&*log, 0, "a").await;
+    server.pause();
+    let appending = tokio::spawn({
+        let log = Arc::clone(&log);
+        async move { append_until_confirmed(&*log, 0, "b").await }
+    });
+    interval_at(Instant::now() + Duration::from_secs(STILL_SECONDS), RETRY).tick().await;
+    assert!(log.bounds(0).await.is_err(), "nobody answers");
+    server.resume();
+    appending.await.unwrap();
+    let back = async {
+        let mut tries = interval(RETRY);
+        while log.bounds(0).await.is_err() {
+            tries.tick().await;
+        }
+    };
+    timeout(Duration::from_secs(WAIT_SECONDS), back).await.expect("it is asked again");
+    assert_eq!(distinct(&read_until(&*log, 0, "b").await), ["a", "b"]);
 }
 
 async fn wrong_credentials_are_refused_at_once_and_not_shown(test: UnderTest) {

@@ -70,6 +70,23 @@ impl Server {
         }
     }
 
+    /// Lets it stand still: it keeps its connections, and answers nobody.
+    pub(crate) fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let process = self.process().as_ref().unwrap().id();
+        // A shell's own `kill`: machines without procps have no other.
+        let kill = format!("kill -{signal} {process}");
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
     /// A copy of what it has written. It must not run.
     pub(crate) fn save(&self) -> TempDir {
         let saved = tempfile::tempdir().unwrap();
