@@ -160,8 +160,8 @@ impl EventLog for NatsLog {
     async fn check(&self) -> Result<Vec<Risk>, LogError> {
         let infos = self.partitions.iter().map(|partition| streams::info(&self.asking, partition));
         let infos = try_join_all(infos).await?;
-        let version = self.asking.version();
+        let (version, limit) = (self.asking.version(), self.asking.context.client().max_payload());
         let of_streams = check::of_streams(&infos, &self.options);
-        Ok(of_streams.into_iter().chain(check::of_server(&version, &self.options)).collect())
+        Ok(of_streams.into_iter().chain(check::of_server(&version, limit, &self.options)).collect())
     }
 }

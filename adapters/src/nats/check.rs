@@ -12,6 +12,9 @@ const WITH_HEARTBEATS: (u64, u64) = (2, 9);
 /// The first version that can be told when to sync.
 const WITH_SYNC_INTERVAL: (u64, u64) = (2, 10);
 
+/// What a server takes as it comes, and more than any commit has.
+const RECORD_BYTES_USUAL: usize = 1 << 20;
+
 const NOT_CHANGEABLE: &str = "that cannot be changed: start a new log under another log.name";
 
 /// The risks of all streams; one that several have alike is told once.
@@ -41,10 +44,15 @@ fn of_stream(info: &Info, options: &Options) -> impl Iterator<Item = Risk> {
     deleting.chain(gone).chain(weak)
 }
 
-/// The risks of a server of this version.
-pub(super) fn of_server(version: &str, options: &Options) -> Vec<Risk> {
+/// The risks of a server of this version that takes messages of so many bytes.
+pub(super) fn of_server(version: &str, limit: usize, options: &Options) -> Vec<Risk> {
     let known = parsed(version);
     let mut risks = Vec::new();
+    if limit < RECORD_BYTES_USUAL {
+        let found = format!("the server takes messages of {limit} bytes at most: larger commits are refused");
+        risks
+            .push(warning(found, format!("set max_payload to {RECORD_BYTES_USUAL} or more in its settings")));
+    }
     if known.is_some_and(|version| version < WITH_HEARTBEATS) {
         let found =
             format!("the server is {version}: it does not tell readers that it is there (2.9 and later do)");
@@ -70,13 +78,20 @@ pub(super) fn of_server(version: &str, options: &Options) -> Vec<Risk> {
 fn deletes(config: &Config) -> impl Iterator<Item = (String, String)> {
     let edit = move |flag: &str| format!("nats stream edit {} {flag}", config.name);
     let is_old = config.discard == DiscardPolicy::Old;
+    // All records of a stream have one subject, and its limit deletes whatever `discard` says.
+    let is_old_of_subject = is_old || !config.discard_new_per_subject;
     let limits = [
-        (config.max_messages, "max_msgs", "--max-msgs=-1"),
-        (config.max_bytes, "max_bytes", "--max-bytes=-1"),
-        (config.max_messages_per_subject, "max_msgs_per_subject", "--max-msgs-per-subject=-1"),
+        (is_old, config.max_messages, "max_msgs", "--max-msgs=-1"),
+        (is_old, config.max_bytes, "max_bytes", "--max-bytes=-1"),
+        (
+            is_old_of_subject,
+            config.max_messages_per_subject,
+            "max_msgs_per_subject",
+            "--max-msgs-per-subject=-1",
+        ),
     ];
-    let limits = limits.into_iter().filter(move |(limit, ..)| is_old && *limit > 0);
-    let limits = limits.map(move |(limit, name, flag)| {
+    let limits = limits.into_iter().filter(|(deletes, limit, ..)| *deletes && *limit > 0);
+    let limits = limits.map(move |(_, limit, name, flag)| {
         (format!("{name} is {limit}: older records are deleted"), edit(flag))
     });
     let age = (!config.max_age.is_zero()).then(|| {
@@ -143,7 +158,14 @@ fn weak(info: &Info, options: &Options) -> impl Iterator<Item = (String, String)
             "its records may be deleted by anybody who may use it (deny_delete, deny_purge)".to_owned();
         (found, edit("--deny-delete --deny-purge"))
     });
-    let limits = [(config.max_messages, "max_msgs"), (config.max_bytes, "max_bytes")];
+    let limits = [
+        (config.max_messages, "max_msgs"),
+        (config.max_bytes, "max_bytes"),
+        (
+            if config.discard_new_per_subject { config.max_messages_per_subject } else { 0 },
+            "max_msgs_per_subject",
+        ),
+    ];
     let full = limits.into_iter().find(|(limit, _)| config.discard == DiscardPolicy::New && *limit > 0);
     let full = full.map(|(limit, name)| {
         let found = format!("{name} is {limit}: when it is full, nothing can be recorded any more");

@@ -56,6 +56,13 @@ async fn limits_that_are_set_behind_our_back_are_fatal_with_what_mends_them() {
     let full = risks.iter().find(|risk| risk.found.contains("max_bytes is 1000000")).unwrap();
     assert!(!full.fatal, "it refuses new records and keeps the old ones: {full:?}");
 
+    // The limit of the one subject deletes though the stream's own would not.
+    change(&admin, "log-p1", |config| config.max_messages_per_subject = 10).await;
+    let [risk] = fatal(&*log).await.try_into().unwrap();
+    assert_eq!(risk.found, "log-p1: max_msgs_per_subject is 10: older records are deleted");
+    assert_eq!(risk.remedy, "nats stream edit log-p1 --max-msgs-per-subject=-1");
+    change(&admin, "log-p1", |config| config.max_messages_per_subject = -1).await;
+
     change(&admin, "log-p1", |config| config.discard = DiscardPolicy::Old).await;
     let [risk] = fatal(&*log).await.try_into().unwrap();
     assert_eq!(risk.found, "log-p1: max_bytes is 1000000: older records are deleted");
