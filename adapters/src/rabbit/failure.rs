@@ -82,6 +82,10 @@ fn of_connection(error: &Error) -> LogError {
             "no TLS with RabbitMQ: {error}: see that rabbit.servers names the port for TLS and the name that the server's \
              certificate has, and that rabbit.ca_file has who signed it"
         )),
+        ErrorKind::ParsingError(_) => LogError::Broken(
+            "what answers does not speak RabbitMQ's protocol (AMQP 0.9.1): see that rabbit.servers names RabbitMQ's own port"
+                .to_owned(),
+        ),
         _ => LogError::Away(error.to_string()),
     }
 }
