@@ -14,7 +14,7 @@ use crate::settings::access::Need;
 use anyhow::{Context, Result};
 use refold_adapters::lock::{DataDir, ensure_no_file};
 use refold_adapters::{Access, Config, embedded};
-use refold_domain::log::EventLog;
+use refold_domain::log::{EventLog, LogError};
 use refold_projections::definition;
 use refold_projections::projector::{Ahead, ahead};
 use refold_projections::state::{Head, Skipped};
@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 const RESTORE: &str = "restore the data directory from a backup, or start a new log in another directory";
 const PUT_BACK: &str = "do as it says; nothing was changed";
-const REACHABLE: &str = "do as it says; a start waits for a broker that is away";
+const REACHABLE: &str = "see that it runs and can be reached from here; a start waits for it";
 const NEWER: &str = "start a newer refold; this one leaves the partition alone";
 const WRITABLE: &str = "see that the disk is not mounted read-only, and that refold's user may write there";
 const HARM: &str = "look for the cause at the disk and at whatever else touches the log";
@@ -168,7 +168,11 @@ async fn data(settings: &Settings) -> Vec<Check> {
     let log = match refold_adapters::open(&Config { access: Access::Look, ..log_config(settings) }).await {
         Ok(log) => log,
         Err(error) => {
-            let remedy = if settings.log.broker == embedded::NAME { RESTORE } else { REACHABLE };
+            let remedy = match error.downcast_ref() {
+                _ if settings.log.broker == embedded::NAME => RESTORE,
+                Some(LogError::Away(_)) => REACHABLE,
+                _ => PUT_BACK,
+            };
             return vec![Check::failed("log", format!("{error:#}"), remedy)];
         }
     };
