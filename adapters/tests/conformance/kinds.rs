@@ -24,6 +24,8 @@ pub(crate) struct Broker {
     pub(crate) server: Option<ServerKind>,
     /// Whether `bounds` tells the last offset.
     pub(crate) knows_its_end: bool,
+    /// The size of a record that it takes, in bytes, and one that is too large. NATS counts its headers, too.
+    pub(crate) sizes: (usize, usize),
 }
 
 /// How a broker's server is started and named.
@@ -41,7 +43,7 @@ pub(crate) struct ServerKind {
 }
 
 pub(crate) const BROKERS: &[Broker] = &[
-    Broker { name: "embedded", server: None, knows_its_end: true },
+    Broker { name: "embedded", server: None, knows_its_end: true, sizes: (8 << 20, (8 << 20) + 1) },
     Broker {
         name: "kafka",
         server: Some(ServerKind {
@@ -56,6 +58,7 @@ pub(crate) const BROKERS: &[Broker] = &[
             age: |server, name| age_kafka(server, name).boxed(),
         }),
         knows_its_end: true,
+        sizes: (1 << 20, (1 << 20) + 1),
     },
     Broker {
         name: "nats",
@@ -70,6 +73,7 @@ pub(crate) const BROKERS: &[Broker] = &[
             age: |server, name| age_nats(server, name).boxed(),
         }),
         knows_its_end: true,
+        sizes: ((1 << 20) - 500, 1 << 20),
     },
     Broker {
         name: "rabbit",
@@ -87,6 +91,7 @@ pub(crate) const BROKERS: &[Broker] = &[
             age: |server, name| age_rabbit(server, name).boxed(),
         }),
         knows_its_end: false,
+        sizes: (2 << 20, (2 << 20) + 1),
     },
 ];
 

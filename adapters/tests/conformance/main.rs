@@ -27,8 +27,12 @@ use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+/// How many cases run at a time unless it is said: most of them wait for a server most of the time.
+const THREADS: usize = 4;
+
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
     let mut trials = Vec::new();
     // Lives until all is done: what a server needs to be ended is the end of this process.
     let mut grounds = Vec::new();

@@ -15,6 +15,7 @@ pub(crate) const CASES: &[Case] = cases![
     a_partition_that_is_not_there_is_refused,
     bounds_tell_the_first_and_the_last,
     records_of_all_sizes_keep_every_byte,
+    the_largest_record_is_taken_and_a_larger_one_refused_before_it_is_sent,
     concurrent_appends_are_all_there_once,
     a_sound_log_has_no_fatal_risk,
 ];
@@ -86,6 +87,18 @@ async fn records_of_all_sizes_keep_every_byte(test: UnderTest) {
     drop(log);
     let log = test.open().await;
     assert!(contents(&*log, 0, sizes.len()).await == records, "after opening it again");
+}
+
+async fn the_largest_record_is_taken_and_a_larger_one_refused_before_it_is_sent(test: UnderTest) {
+    let (largest, larger) = test.broker.sizes;
+    let log = test.open().await;
+    log.append(0, noise(largest)).await.unwrap();
+    let outcome = log.append(0, noise(larger)).await;
+    let Err(AppendError::Refused(reason)) = outcome else { panic!("{outcome:?}") };
+    assert!(reason.contains(&larger.to_string()), "{reason}");
+    append_all(&*log, 0, &["small"]).await;
+    let read = contents(&*log, 0, 2).await;
+    assert!(read == [noise(largest), "small".into()]);
 }
 
 async fn concurrent_appends_are_all_there_once(test: UnderTest) {
