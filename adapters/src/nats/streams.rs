@@ -74,14 +74,17 @@ async fn find(link: &Link, partition: &Partition) -> Result<Option<Info>, LogErr
     }
 }
 
-/// Makes a stream. Somebody else may be faster: what is there then is looked at as if it had been there before.
+/// Makes a stream. Somebody else may be faster: what is there then is looked at as if it had been there before. A server that
+/// makes the same stream for two at once may tell one of them that its own subject is taken.
 async fn make(link: &Link, partition: &Partition, options: &Options) -> Result<Info, LogError> {
     let subject = format!("STREAM.CREATE.{}", partition.stream);
-    match link.ask(&subject, &wanted(partition, options)).await? {
-        Ok(info) => Ok(info),
-        Err(error) if error.error_code() == ErrorCode::STREAM_NAME_EXIST => info(link, partition).await,
-        Err(error) => Err(refused(&format!("cannot make the stream {}", partition.stream), &error)),
-    }
+    let error = match link.ask(&subject, &wanted(partition, options)).await? {
+        Ok(info) => return Ok(info),
+        Err(error) => error,
+    };
+    let may_be_there = [ErrorCode::STREAM_NAME_EXIST, ErrorCode::STREAM_SUBJECT_OVERLAP];
+    let made = if may_be_there.contains(&error.error_code()) { find(link, partition).await? } else { None };
+    made.ok_or_else(|| refused(&format!("cannot make the stream {}", partition.stream), &error))
 }
 
 fn wanted(partition: &Partition, options: &Options) -> stream::Config {
