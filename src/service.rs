@@ -250,7 +250,7 @@ pub fn log_config(settings: &Settings) -> Config {
         data_dir: settings.data_dir.clone(),
         partitions: settings.log.partitions,
         access: if settings.log.create { Access::Create } else { Access::Use },
-        options: settings.brokers.get(&settings.log.broker).cloned().unwrap_or_default(),
+        options: settings.servers.get(&settings.log.broker).cloned().unwrap_or_default(),
     }
 }
 

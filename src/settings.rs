@@ -14,7 +14,7 @@ pub mod vehicles;
 
 use anyhow::{Context, Result, ensure};
 use config::{Config, File, FileFormat, Map};
-use refold_adapters::options::Options;
+use refold_domain::options::Options;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -27,7 +27,7 @@ use std::time::Duration;
 /// The default of every key, with its explanation: the lowest layer, and an example file that works.
 pub const DEFAULT: &str = include_str!("../config/default.toml");
 
-/// The variable that names a settings file where none is given on the command line.
+/// The variable that names settings files, with colons between them, where none is given on the command line.
 pub const CONFIG_VARIABLE: &str = "REFOLD_CONFIG";
 
 /// All settings of a process.
@@ -58,9 +58,9 @@ pub struct Settings {
     pub cors: cors::Cors,
     /// What the process tells about itself.
     pub telemetry: Telemetry,
-    /// What is set for each broker alone.
+    /// What is set for each broker and each kind of store alone, by its name.
     #[serde(skip)]
-    pub brokers: BTreeMap<String, Options>,
+    pub servers: BTreeMap<String, Options>,
     /// The files with a secret that others may read or write to.
     #[serde(skip)]
     pub told_secrets: Vec<PathBuf>,
@@ -129,6 +129,8 @@ pub struct Store {
 pub enum StoreKind {
     /// A file in the data directory.
     Embedded,
+    /// Redis, one server or a cluster.
+    Redis,
 }
 
 /// How commands wait for the log.
@@ -215,7 +217,7 @@ impl Settings {
     }
 
     fn merged(mut entries: Vec<layer::Entry>) -> Result<Self> {
-        let brokers = options::taken(&mut entries);
+        let servers = options::taken(&mut entries);
         let mut merged = Config::builder().add_source(File::from_str(DEFAULT, FileFormat::Toml));
         // Routes are no keys with dots: they are set together, as the table that they stand in.
         let mut routes = Map::new();
@@ -226,7 +228,7 @@ impl Settings {
             }
         }
         let settings = merged.set_override(keys::ACCESS, routes)?.build()?.try_deserialize();
-        Ok(Self { brokers, ..settings.context("cannot read the settings")? })
+        Ok(Self { servers, ..settings.context("cannot read the settings")? })
     }
 }
 
@@ -236,7 +238,7 @@ fn others_may_touch(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|about| about.permissions().mode() & OTHERS != 0)
 }
 
-/// The settings files in the order in which they are read: those `given`, else the one that [`CONFIG_VARIABLE`] names,
+/// The settings files in the order in which they are read: those `given`, else those that [`CONFIG_VARIABLE`] names,
 /// else the user's and the working directory's where they exist.
 pub fn files(given: &[PathBuf]) -> Vec<PathBuf> {
     usual_files(given, Path::new(""), |name| std::env::var_os(name).filter(|value| !value.is_empty()))
@@ -251,7 +253,7 @@ fn usual_files(
         return given.to_vec();
     }
     if let Some(named) = variable(CONFIG_VARIABLE) {
-        return vec![named.into()];
+        return std::env::split_paths(&named).filter(|path| !path.as_os_str().is_empty()).collect();
     }
     let home = || variable("HOME").map(|home| Path::new(&home).join(".config"));
     let user = variable("XDG_CONFIG_HOME").map(PathBuf::from).or_else(home);

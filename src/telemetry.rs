@@ -8,6 +8,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 use refold_adapters::BROKERS;
 use refold_domain::metric::{self, Kind, Metric, Unit};
+use refold_projections::store::kinds::KINDS;
 use std::io::IsTerminal;
 use std::sync::OnceLock;
 use tracing_subscriber::EnvFilter;
@@ -27,8 +28,8 @@ static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
 pub fn write_log(settings: &Telemetry) -> anyhow::Result<()> {
     let mut filter =
         EnvFilter::try_new(&settings.log).with_context(|| format!("telemetry.log = {:?}", settings.log))?;
-    let clients = BROKERS.iter().flat_map(|broker| broker.client);
-    for client in clients.filter(|client| !settings.log.contains(*client)) {
+    let clients = BROKERS.iter().map(|broker| broker.client).chain(KINDS.iter().map(|kind| kind.client));
+    for client in clients.flatten().filter(|client| !settings.log.contains(*client)) {
         filter = filter.add_directive(format!("{client}=off").parse()?);
     }
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

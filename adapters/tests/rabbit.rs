@@ -13,7 +13,7 @@ use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Connection, ConnectionProperties};
 use management::{management, put};
-use refold_adapters::options::Options;
+use refold_adapters::options;
 use refold_adapters::{Access, Config};
 use refold_domain::log::{AppendError, Bounds, End, EventLog, LogError, Risk};
 use servers::Server;
@@ -37,7 +37,7 @@ fn server(settings: &str) -> Server {
 }
 
 fn config(address: SocketAddr) -> Config {
-    let mut options = Options::of("rabbit");
+    let mut options = options::of("rabbit");
     options.set("servers", vec![address.to_string()].into());
     Config {
         broker: "rabbit".into(),

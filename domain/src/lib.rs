@@ -10,7 +10,7 @@
 //! [`log`] is the contract every broker has to keep;
 //! [`receipt`] names a place in the log: what a writer is given, and what a reader asks for; [`reading`] is a place
 //! exact to the event;
-//! [`nearest`] answers an unknown name with the known ones, and [`rule`] lists the rules that all promises rest on;
+//! [`options`] are what is set for a server alone; [`nearest`] answers an unknown name with the known ones, and [`rule`] lists the rules that all promises rest on;
 //! [`metric`] names everything that is counted on the way.
 
 pub mod commit;
@@ -23,6 +23,7 @@ pub mod lines;
 pub mod log;
 pub mod metric;
 pub mod nearest;
+pub mod options;
 pub mod pictures;
 pub mod purchases;
 pub mod reading;

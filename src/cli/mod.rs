@@ -35,6 +35,8 @@ const EXAMPLES: &str = "Examples:
   REFOLD__HTTP__LISTEN=0.0.0.0:80 refold serve
                                              a setting from the environment
   refold serve --config config/nats.toml     with the log on NATS
+  refold serve --config config/nats.toml --config config/redis.toml
+                                             and the read models on Redis
   refold check                               is everything in order to serve?
   export REFOLD_TOKEN=$(refold token)        be an operator, for the next two
   refold tail --type food.observed --json    print foods as they are recorded, one JSON object a line
@@ -42,7 +44,7 @@ const EXAMPLES: &str = "Examples:
   refold backup /backups/refold.sqlite       copy the log, while it is served
   refold store empty --yes                   drop the read models; they are folded again from the log
 
-Without --config, settings come from the file that $REFOLD_CONFIG names, or else from the user's
+Without --config, settings come from the files that $REFOLD_CONFIG names, or else from the user's
 refold/config.toml and from ./refold.toml where they exist. config/default.toml explains every setting.";
 
 /// What stands below the help of `serve`.

@@ -9,6 +9,7 @@ use config::{Value, ValueKind};
 use refold_adapters::{BROKERS, brokers};
 use refold_domain::nearest;
 use refold_projections::definition::{CATEGORIES_EXPECTED, Categories};
+use refold_projections::store::kinds::KINDS;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -68,7 +69,7 @@ pub(super) const KEYS: &[(&str, Allowed)] = &[
     ("log.name", Allowed::LogName),
     ("log.create", Allowed::Truth),
     ("log.partitions", Allowed::Number(1..=1_024)),
-    ("store.kind", Allowed::Word(&["embedded"])),
+    ("store.kind", Allowed::Word(&["embedded", "redis"])),
     ("writer.queue_commands_max", Allowed::Number(1..=1_000_000)),
     ("writer.append_wait_ms", Allowed::Number(TIMES_MS)),
     ("decide.wait_ms", Allowed::Number(TIMES_MS)),
@@ -108,7 +109,7 @@ pub(super) enum Allowed {
     LogName,
     /// Yes or no.
     Truth,
-    /// Whatever a broker's own setting may be: of the kind that its default is.
+    /// Whatever a setting of a broker or store may be: of the kind that its default is.
     Like(&'static toml::Value),
 }
 
@@ -253,9 +254,10 @@ impl fmt::Display for Allowed {
     }
 }
 
-/// Whose lines there may be: ours, and those of the brokers' clients, which are left out unless somebody names them.
+/// Whose lines there may be: ours, and those of the clients of brokers and stores, which are left out unless somebody names them.
 fn crates() -> impl Iterator<Item = &'static str> {
-    CRATES.into_iter().chain(BROKERS.iter().flat_map(|broker| broker.client).copied())
+    let clients = BROKERS.iter().map(|broker| broker.client).chain(KINDS.iter().map(|kind| kind.client));
+    CRATES.into_iter().chain(clients.flatten().copied())
 }
 
 fn is_crate(name: &str) -> bool {

@@ -1,25 +1,37 @@
-//! The brokers' own sections: what is set there is read by the broker, and held here only to the kind of its default.
+//! The sections of brokers and stores: what is set there is read by whom it is for, and held here only to the kind of its
+//! default.
 
 use super::layer::Entry;
 use config::{Value, ValueKind};
-use refold_adapters::options::{Options, defaults, sections};
+use refold_adapters::options as brokers;
+use refold_domain::options::Options;
+use refold_projections::store::kinds as stores;
 use std::collections::BTreeMap;
 
 /// The ends of names whose values are never shown.
 const SECRETS: [&str; 2] = ["password", "token"];
 
-/// The default of a key of a broker's section, if it is one.
+/// The sections of all brokers and stores that have one, by name, each key with its default.
+fn sections() -> impl Iterator<Item = (&'static str, &'static toml::Table)> {
+    brokers::sections().chain(stores::sections())
+}
+
+fn defaults(section: &str) -> Option<&'static toml::Table> {
+    sections().find(|(name, _)| *name == section).map(|(_, defaults)| defaults)
+}
+
+/// The default of a key of such a section, if it is one.
 pub(super) fn default_of(key: &str) -> Option<&'static toml::Value> {
     let (section, name) = key.split_once('.')?;
     defaults(section)?.get(name)
 }
 
-/// Whether a key of a broker's section holds a secret.
+/// Whether a key of such a section holds a secret.
 pub(super) fn is_secret(key: &str) -> bool {
     SECRETS.iter().any(|secret| key.ends_with(secret))
 }
 
-/// The names in a broker's section, or of all sections for the section "".
+/// The names in such a section, or of all sections for the section "".
 pub(super) fn names_in(section: &str) -> Vec<&'static str> {
     match section {
         "" => sections().map(|(name, _)| name).collect(),
@@ -62,10 +74,11 @@ pub(super) fn expected(default: &toml::Value) -> &'static str {
     }
 }
 
-/// All brokers' own settings: the defaults, and over them those of the entries that are of such a section; the other
+/// The settings of all brokers and stores: the defaults, and over them those of the entries that are of such a section; the other
 /// entries are left.
 pub(super) fn taken(entries: &mut Vec<Entry>) -> BTreeMap<String, Options> {
-    let mut all: BTreeMap<_, _> = sections().map(|(name, _)| (name.to_owned(), Options::of(name))).collect();
+    let mut all: BTreeMap<_, _> =
+        sections().map(|(name, defaults)| (name.to_owned(), Options::new(defaults.clone()))).collect();
     entries.retain(|Entry { key, value, source }| {
         let found = default_of(key).and_then(|default| fitting(default, &value.kind, source.is_text()));
         let section = key.split_once('.').and_then(|(section, name)| Some((all.get_mut(section)?, name)));

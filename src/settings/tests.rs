@@ -469,5 +469,7 @@ fn files_are_those_given_or_the_named_one_or_the_usual_ones() {
     assert_eq!(found(&[], std::slice::from_ref(&home)), [in_home, local.clone()]);
     assert_eq!(found(&[], &[home.clone(), xdg.clone()]), [in_xdg, local]);
     assert_eq!(found(&[], &[home.clone(), named.clone()]), [PathBuf::from("named.toml")]);
+    let both = (CONFIG_VARIABLE, PathBuf::from("log.toml:store.toml"));
+    assert_eq!(found(&[], &[home.clone(), both]), [PathBuf::from("log.toml"), PathBuf::from("store.toml")]);
     assert_eq!(found(&["given.toml".into()], &[home, named]), [PathBuf::from("given.toml")]);
 }

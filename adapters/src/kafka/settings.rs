@@ -156,11 +156,11 @@ fn ensure_address(broker: &str) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use crate::options::Options;
+    use crate::options;
     use toml::Value;
 
     fn refused(changes: &[(&str, Value)]) -> String {
-        let mut options = Options::of("kafka");
+        let mut options = options::of("kafka");
         for (key, value) in changes {
             options.set(key, value.clone());
         }
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn the_defaults_are_possible() {
-        Options::of("kafka").read::<super::Settings>().unwrap().ensure_possible().unwrap();
+        options::of("kafka").read::<super::Settings>().unwrap().ensure_possible().unwrap();
     }
 
     #[test]

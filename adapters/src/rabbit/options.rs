@@ -139,7 +139,7 @@ mod tests {
     use crate::options;
 
     fn check(key: &str, value: toml::Value) -> anyhow::Result<Settings> {
-        let mut options = options::Options::of("rabbit");
+        let mut options = options::of("rabbit");
         options.set(key, value);
         options.read::<Options>()?.check()
     }

@@ -3,7 +3,7 @@
 use crate::kinds::{BROKERS, Broker, PASSWORD, ServerKind};
 use crate::servers::proxy::Proxy;
 use crate::servers::{Server, free_ports};
-use refold_adapters::options::Options;
+use refold_adapters::options;
 use refold_adapters::{Access, Config};
 use refold_domain::log::{EventLog, LogError};
 use std::net::SocketAddr;
@@ -75,7 +75,7 @@ impl UnderTest {
             data_dir: directory.path().into(),
             partitions: PARTITIONS,
             access: Access::Create,
-            options: Options::of(broker.name),
+            options: options::of(broker.name),
         };
         let (mut server, mut proxy) = (server.clone(), None);
         if let Some(of_broker) = &broker.server {

@@ -15,7 +15,7 @@ mod topics;
 
 use futures::future::LocalBoxFuture;
 use libtest_mimic::{Arguments, Trial};
-use refold_adapters::options::Options;
+use refold_adapters::options;
 use refold_adapters::{Access, Config};
 use refold_domain::log::{EventLog, LogError};
 use servers::Server;
@@ -78,7 +78,7 @@ fn trial((name, run): Case, server: SocketAddr) -> Trial {
 /// A log of its own on this server.
 fn config(server: SocketAddr) -> Config {
     static LOGS: AtomicU32 = AtomicU32::new(0);
-    let mut options = Options::of("kafka");
+    let mut options = options::of("kafka");
     options.set("brokers", vec![server.to_string()].into());
     Config {
         broker: "kafka".into(),

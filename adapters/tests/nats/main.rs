@@ -13,7 +13,7 @@ mod silence;
 mod streams;
 mod tls;
 
-use refold_adapters::options::Options;
+use refold_adapters::options;
 use refold_adapters::{Access, Config};
 use refold_domain::log::{EventLog, LogError};
 use servers::Server;
@@ -48,7 +48,7 @@ fn config(server: &Server) -> Config {
 }
 
 fn config_at(url: &str) -> Config {
-    let mut options = Options::of("nats");
+    let mut options = options::of("nats");
     options.set("servers", vec![url.to_owned()].into());
     Config {
         broker: "nats".into(),

@@ -5,7 +5,9 @@
 //! in SQLite and in Redis, so a new kind of view asks nothing of either.
 
 pub mod damage;
+pub mod kinds;
 mod memory;
+pub mod redis;
 mod sqlite;
 
 pub use memory::{MemoryStore, Snapshot};
@@ -112,6 +114,11 @@ pub struct Scanned {
     /// Whether the range goes on after them.
     pub more: bool,
 }
+
+/// That a store cannot be reached or used just now, and may be later: it is asked again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Away(pub String);
 
 /// Where read models are kept. Everything in it can be thrown away and folded again.
 #[async_trait]
