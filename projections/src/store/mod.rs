@@ -11,6 +11,7 @@ pub mod redis;
 mod sqlite;
 
 pub use memory::{MemoryStore, Snapshot};
+pub use redis::RedisStore;
 pub use sqlite::SqliteStore;
 
 use crate::state::{Epoch, Head, Mark};

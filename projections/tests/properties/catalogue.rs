@@ -1,8 +1,8 @@
 //! The catalogue empties the store when a definition means something else, and only then.
 
-use crate::block_on;
 use crate::driver::{Driver, space};
 use crate::logs::{GENESIS, PLACE, genesis};
+use crate::{block_on, redis};
 use refold_projections::catalogue::{self, Projection};
 use refold_projections::definition::Definition;
 use refold_projections::store::{MemoryStore, SqliteStore, Store, Wanted};
@@ -65,6 +65,7 @@ fn a_changed_meaning_empties_the_store_and_a_changed_comment_does_not() {
         keeps_and_empties(&MemoryStore::default()).await;
         let dir = tempfile::tempdir().unwrap();
         keeps_and_empties(&SqliteStore::open(dir.path()).unwrap()).await;
+        keeps_and_empties(&redis::store().await).await;
     });
 }
 

@@ -14,6 +14,10 @@ mod naive;
 mod naive_numbers;
 mod numbers;
 mod projector;
+mod redis;
+#[path = "../../../adapters/tests/servers/mod.rs"]
+#[expect(dead_code, reason = "some of it is for tests of other servers")]
+mod servers;
 mod stores;
 mod views;
 

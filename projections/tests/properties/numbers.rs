@@ -6,7 +6,7 @@ use crate::logs::{Event, LOG, Reads, encode, event_of, genesis, introduction, pu
 use crate::model::Happened;
 use crate::naive_numbers::{Shape, VIEWS, View};
 use crate::views::{Plan, commits, happened};
-use crate::{block_on, cases};
+use crate::{block_on, cases, redis};
 use jiff::{Timestamp, ToSpan};
 use proptest::prelude::*;
 use refold_domain::stream;
@@ -126,7 +126,8 @@ proptest! {
         block_on(async {
             let dir = tempfile::tempdir().unwrap();
             let (memory, sqlite) = (MemoryStore::default(), SqliteStore::open(dir.path()).unwrap());
-            for store in [&memory as &dyn Store, &sqlite] {
+            let redis = redis::store().await;
+            for store in [&memory as &dyn Store, &sqlite, &redis] {
                 let folded = fold(store, PARTITIONS, &plans, &sizes).await;
                 for (at, view) in VIEWS.iter().enumerate() {
                     let answer = folded.answer(at, &Query::default()).await;

@@ -2,20 +2,21 @@
 
 use crate::driver::{first_head, space};
 use crate::logs::PLACE;
-use crate::{block_on, cases};
+use crate::{block_on, cases, redis};
 use futures::future::join_all;
 use proptest::prelude::*;
 use refold_domain::hash::Hash;
 use refold_projections::state::{Epoch, Head, Mark};
 use refold_projections::store::{
-    Blob, Flush, Flushed, Limit, MemoryStore, Range, STORE_FORMAT, Space, SqliteStore, Store, Wanted,
+    Blob, Flush, Flushed, Limit, MemoryStore, Range, RedisStore, STORE_FORMAT, Space, SqliteStore, Store,
+    Wanted,
 };
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-const PARTITIONS: u32 = 3;
+pub(crate) const PARTITIONS: u32 = 3;
 
 fn file(dir: &Path) -> PathBuf {
     dir.join(format!("store.v{STORE_FORMAT}.sqlite"))
@@ -240,17 +241,25 @@ proptest! {
         let dir = tempfile::tempdir().unwrap();
         block_on(async {
             let (memory, sqlite) = (MemoryStore::default(), SqliteStore::open(dir.path()).unwrap());
+            let (options, name) = (redis::options(redis::shared()), redis::name());
+            let redis = redis::open(&options, &name).await;
             let mut worker = Worker::default();
+            // What comes before a catalogue is not found again by its next process.
+            worker.perform(&[&memory, &sqlite, &redis], &Work::Reset(b"first".to_vec())).await?;
             for work in &works {
-                worker.perform(&[&memory, &sqlite], work).await?;
+                worker.perform(&[&memory, &sqlite, &redis], work).await?;
             }
             let held = everything(&memory).await;
             prop_assert_eq!(&everything(&sqlite).await, &held);
+            prop_assert_eq!(&everything(&redis).await, &held);
             let catalogue = memory.catalogue().await.unwrap();
-            drop(sqlite);
-            let reopened = SqliteStore::open(dir.path()).unwrap();
-            prop_assert_eq!(everything(&reopened).await, held);
-            prop_assert_eq!(reopened.catalogue().await.unwrap(), catalogue);
+            drop((sqlite, redis));
+            let reopened: [&dyn Store; 2] =
+                [&SqliteStore::open(dir.path()).unwrap(), &RedisStore::open(&options, &name, PARTITIONS).await.unwrap()];
+            for reopened in reopened {
+                prop_assert_eq!(&everything(reopened).await, &held);
+                prop_assert_eq!(&reopened.catalogue().await.unwrap(), &catalogue);
+            }
             Ok(())
         })?;
     }
@@ -331,6 +340,7 @@ async fn several_partitions_flush_at_once_and_readers_see_whole_flushes() {
     partitions_do_not_disturb_each_other(Arc::new(MemoryStore::default())).await;
     let dir = tempfile::tempdir().unwrap();
     partitions_do_not_disturb_each_other(Arc::new(SqliteStore::open(dir.path()).unwrap())).await;
+    partitions_do_not_disturb_each_other(Arc::new(redis::store().await)).await;
 }
 
 #[test]

@@ -5,7 +5,11 @@ use super::options::Options;
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig, PubSub};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
-use redis::{Client, Cmd, FromRedisValue, Pipeline, RedisError, RedisFuture, RedisResult, Value};
+use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
+use redis::{
+    Client, Cmd, FromRedisValue, Pipeline, RedisError, RedisFuture, RedisResult, Value, from_redis_value,
+};
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +45,7 @@ impl Connection {
     /// Connects.
     ///
     /// # Errors
-    /// Nobody answers, which is [`super::super::Away`], or it is not a server that can be used: why, and what to do.
+    /// Nobody answers, which is [`crate::store::Away`], or it is not a server that can be used: why, and what to do.
     pub async fn open(options: &Arc<Options>) -> anyhow::Result<Self> {
         // Where one is chosen, it stays.
         drop(rustls::crypto::ring::default_provider().install_default());
@@ -71,7 +75,27 @@ impl Connection {
     /// There is no answer, or it is no.
     pub async fn ask<T: FromRedisValue>(&self, question: &Cmd) -> anyhow::Result<T> {
         let answer = question.query_async(&mut self.clone()).await;
-        answer.map_err(|error| failure(&self.servers(), error))
+        answer.map_err(|error| self.failure(error))
+    }
+
+    /// Asks each server, and names them.
+    ///
+    /// # Errors
+    /// One of them does not answer, or says no.
+    pub(super) async fn ask_all(&self, question: &Cmd) -> anyhow::Result<Vec<(String, Value)>> {
+        let Link::Cluster(link) = &self.link else {
+            return Ok(vec![(self.servers(), self.ask(question).await?)]);
+        };
+        let everywhere = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllNodes, None));
+        let answers = link.clone().route_command(question.clone(), everywhere).await;
+        let answers = answers.and_then(|answers| Ok(from_redis_value::<Vec<(String, Value)>>(answers)?));
+        let answers = answers.map_err(|error| self.failure(error))?;
+        Ok(answers.into_iter().map(|(server, answer)| (format!("Redis at {server}"), answer)).collect())
+    }
+
+    /// What an error of this connection means.
+    pub fn failure(&self, error: RedisError) -> anyhow::Error {
+        failure(&self.servers(), error)
     }
 
     /// Opens another connection, for what is published; it is of any server that answers, for each hears all of a cluster. It
@@ -88,7 +112,13 @@ impl Connection {
                 Err(_) => last = late(CONNECT_TIMEOUT_MS),
             }
         }
-        Err(failure(&self.servers(), last))
+        Err(self.failure(last))
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.servers())
     }
 }
 

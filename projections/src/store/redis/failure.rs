@@ -1,6 +1,6 @@
 //! What an error of Redis means for who asked: that it may be there later, or that somebody has to mend something.
 
-use super::super::Away;
+use crate::store::Away;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 /// What the server says of itself while it cannot be asked, be it that it starts, or that it waits for another.
