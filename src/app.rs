@@ -9,6 +9,7 @@ use crate::service::Service;
 use crate::settings::Settings;
 use anyhow::{Context, ensure};
 use refold_domain::log::LogError;
+use refold_projections::store;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -113,7 +114,7 @@ async fn wait(settings: &Settings, door: &Door) -> anyhow::Result<Arc<Service>> 
         sleep(pause).await;
         pause = (pause * 2).min(OPEN_WAIT_MAX);
         if let Some(ready) = Ready::try_open(settings, door).await? {
-            tracing::info!("the log is there");
+            tracing::info!("what was waited for is there");
             return Ok(ready.behind(door, settings));
         }
     }
@@ -127,15 +128,17 @@ impl Ready {
         service
     }
 
-    /// Opens everything; `None` where the log is away, which the door is told.
+    /// Opens everything; `None` where the log or the store is away, which the door is told.
     async fn try_open(settings: &Settings, door: &Door) -> anyhow::Result<Option<Self>> {
         match Self::open(settings).await {
             Ok(ready) => Ok(Some(ready)),
-            Err(error) if is_away(&error) => {
-                door.wait("log", format!("{error:#}"));
-                Ok(None)
-            }
-            Err(error) => Err(error),
+            Err(error) => match away(&error) {
+                Some(name) => {
+                    door.wait(name, format!("{error:#}"));
+                    Ok(None)
+                }
+                None => Err(error),
+            },
         }
     }
 
@@ -150,6 +153,10 @@ impl Ready {
     }
 }
 
-fn is_away(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| matches!(cause.downcast_ref(), Some(LogError::Away(_))))
+/// What is away, if the error comes of that.
+fn away(error: &anyhow::Error) -> Option<&'static str> {
+    error.chain().find_map(|cause| match cause.downcast_ref() {
+        Some(LogError::Away(_)) => Some("log"),
+        _ => cause.is::<store::Away>().then_some("store"),
+    })
 }

@@ -6,7 +6,7 @@ use crate::access::{Accounts, secrets};
 use crate::commands::Commands;
 use crate::genesis;
 use crate::health::Health;
-use crate::settings::Settings;
+use crate::settings::{Settings, StoreKind};
 use crate::tail::{Sources, Tail};
 use crate::writer::Writer;
 use anyhow::{Context, bail};
@@ -18,7 +18,7 @@ use refold_projections::catalogue::{self, Projection};
 use refold_projections::gate::Place;
 use refold_projections::progress::Progress;
 use refold_projections::projector::Projector;
-use refold_projections::store::{Limit, SqliteStore, Store, Wanted};
+use refold_projections::store::{self, Limit, Store, Wanted, kinds};
 use refold_projections::view::Query;
 use refold_projections::{definition, query};
 use std::num::NonZeroU32;
@@ -74,8 +74,9 @@ impl Service {
         let tokens = Tokens::new(&secrets::open(settings)?, &settings.auth);
         let log = open_log(settings).await?;
         let partitions = NonZeroU32::new(settings.log.partitions).context("log.partitions is 0")?;
-        let store = SqliteStore::open(&settings.data_dir).map_err(unusable)?;
-        let store: Arc<dyn Store> = Arc::new(store);
+        let place = store_place(settings)?;
+        let unusable = |error| unusable(&place, error);
+        let store = place.open().await.map_err(unusable)?;
         let folded = folded_log(store.as_ref(), partitions.get()).await.map_err(unusable)?;
         let found = genesis::find(log.as_ref(), partitions).await.context("cannot open the log")?;
         // Before a new log is made: one that is missing is not one that never was.
@@ -254,8 +255,22 @@ pub fn log_config(settings: &Settings) -> Config {
     }
 }
 
-fn unusable(error: anyhow::Error) -> anyhow::Error {
-    let remedy = SqliteStore::remedy(&error);
+/// What the settings say about the store.
+///
+/// # Errors
+/// Which of them cannot be used.
+pub fn store_place(settings: &Settings) -> anyhow::Result<store::Place> {
+    let kind = match settings.store.kind {
+        StoreKind::Embedded => kinds::EMBEDDED,
+        StoreKind::Redis => kinds::REDIS,
+    };
+    let options = settings.servers.get(kind).cloned().unwrap_or_default();
+    let log = &settings.log;
+    store::Place::new(kind, settings.data_dir.clone(), &options, &log.name, log.partitions)
+}
+
+fn unusable(place: &store::Place, error: anyhow::Error) -> anyhow::Error {
+    let remedy = place.remedy(&error);
     error.context(format!("the store cannot be used: {remedy}"))
 }
 

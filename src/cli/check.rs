@@ -8,7 +8,7 @@ use crate::genesis;
 use crate::health::harm;
 use crate::http::known_routes;
 use crate::process;
-use crate::service::{folded_log, log_config, refuse_other_logs};
+use crate::service::{folded_log, log_config, refuse_other_logs, store_place};
 use crate::settings::Settings;
 use crate::settings::access::Need;
 use anyhow::{Context, Result};
@@ -18,12 +18,13 @@ use refold_domain::log::{EventLog, LogError};
 use refold_projections::definition;
 use refold_projections::projector::{Ahead, ahead};
 use refold_projections::state::{Head, Skipped};
-use refold_projections::store::{Limit, Range, Space, SqliteStore, Store, Wanted};
+use refold_projections::store::{Limit, Range, Space, Store, Wanted};
 use std::fs::OpenOptions;
 use std::num::NonZeroU32;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use uuid::Uuid;
 
 const RESTORE: &str = "restore the data directory from a backup, or start a new log in another directory";
@@ -67,7 +68,7 @@ async fn checked(settings: &Settings) -> Report {
 async fn log_and_store(settings: &Settings) -> Vec<Check> {
     let log_file = (settings.log.broker == embedded::NAME).then(|| settings.data_dir.join(embedded::FILE));
     match &log_file {
-        Some(file) if !file.exists() => return vec![no_log(settings)],
+        Some(file) if !file.exists() => return vec![no_log(settings).await],
         None if !settings.data_dir.exists() => return data(settings).await,
         _ => {}
     }
@@ -83,12 +84,14 @@ async fn log_and_store(settings: &Settings) -> Vec<Check> {
     }
 }
 
-fn no_log(settings: &Settings) -> Check {
+async fn no_log(settings: &Settings) -> Check {
     if let Err(error) = ensure_no_file(&settings.data_dir) {
         return Check::failed("data", error.to_string(), "until then a start is refused");
     }
-    if !SqliteStore::exists(&settings.data_dir) {
-        return Check::ok("log", "there is none yet; the first start makes it");
+    match store(settings).await {
+        Ok(None) => return Check::ok("log", "there is none yet; the first start makes it"),
+        Ok(Some(_)) => {}
+        Err(error) => return unusable_store(settings, &error),
     }
     let found = "there is none, but there is a store that was folded from one";
     let remedy = "put the log back: its files (log.sqlite*), what its server had on disk, or a backup; if it is \
@@ -195,11 +198,11 @@ async fn data(settings: &Settings) -> Vec<Check> {
 }
 
 /// The store, if there is one, and the log that it was folded from.
-async fn store(settings: &Settings) -> Result<Option<(SqliteStore, Option<Uuid>)>> {
-    let Some(store) = SqliteStore::look(&settings.data_dir)? else {
+async fn store(settings: &Settings) -> Result<Option<(Arc<dyn Store>, Option<Uuid>)>> {
+    let Some(store) = store_place(settings)?.look().await? else {
         return Ok(None);
     };
-    let folded = folded_log(&store, settings.log.partitions).await?;
+    let folded = folded_log(store.as_ref(), settings.log.partitions).await?;
     Ok(Some((store, folded)))
 }
 
@@ -219,20 +222,22 @@ async fn risks(log: &dyn EventLog) -> Vec<Check> {
 async fn read_models(
     settings: &Settings,
     log: &dyn EventLog,
-    store: Result<Option<(SqliteStore, Option<Uuid>)>>,
+    store: Result<Option<(Arc<dyn Store>, Option<Uuid>)>>,
 ) -> Vec<Check> {
     let checks = match store {
-        Ok(Some((store, _))) => folded(settings.log.partitions, &store, log).await,
+        Ok(Some((store, _))) => folded(settings.log.partitions, store.as_ref(), log).await,
         Ok(None) => Ok(vec![Check::ok("store", "there is none yet; the next start folds it from the log")]),
         Err(error) => Err(error),
     };
-    checks.unwrap_or_else(|error| {
-        let remedy = SqliteStore::remedy(&error);
-        vec![Check::failed("store", format!("{error:#}"), remedy)]
-    })
+    checks.unwrap_or_else(|error| vec![unusable_store(settings, &error)])
 }
 
-async fn folded(partitions: u32, store: &SqliteStore, log: &dyn EventLog) -> Result<Vec<Check>> {
+fn unusable_store(settings: &Settings, error: &anyhow::Error) -> Check {
+    let remedy = store_place(settings).map_or(PUT_BACK, |place| place.remedy(error));
+    Check::failed("store", format!("{error:#}"), remedy)
+}
+
+async fn folded(partitions: u32, store: &dyn Store, log: &dyn EventLog) -> Result<Vec<Check>> {
     store.check().await?;
     let (mut passed, mut others) = (Vec::new(), Vec::new());
     for partition in 0..partitions {

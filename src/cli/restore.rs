@@ -3,7 +3,7 @@
 use super::Files;
 use super::copying::{Contents, copied, ensure_embedded, whole};
 use crate::process;
-use crate::service::folded_log;
+use crate::service::{folded_log, store_place};
 use crate::settings::Settings;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -11,7 +11,7 @@ use refold_adapters::embedded::copy::{Copy, ensure_alone};
 use refold_adapters::embedded::{EmbeddedLog, FILE};
 use refold_adapters::lock::DataDir;
 use refold_projections::projector::ahead;
-use refold_projections::store::{SqliteStore, Store, Wanted};
+use refold_projections::store::{Place, Store, Wanted};
 use serde::Serialize;
 use std::fmt;
 use std::io::{self, Write};
@@ -86,6 +86,7 @@ pub fn run(settings: &Settings, options: &Options) -> Result<ExitCode> {
 async fn restored(settings: &Settings, file: &Path) -> Result<Summary> {
     let (partitions, data_dir) = (settings.log.partitions, settings.data_dir.clone());
     let unusable = || format!("cannot restore {}; nothing was changed", file.display());
+    let place = store_place(settings).with_context(unusable)?;
     let backup = EmbeddedLog::look_at(file.to_owned(), partitions).with_context(unusable)?;
     whole(&backup, file, settings).await.with_context(unusable)?;
     drop(backup);
@@ -99,7 +100,7 @@ async fn restored(settings: &Settings, file: &Path) -> Result<Summary> {
     // Before the store is touched: without both, the next start would not notice that a log is missing.
     copy.put(false)?;
     let log = EmbeddedLog::look(&data_dir, partitions)?;
-    let store = tidied(&data_dir, partitions, &log, contents.log).await?;
+    let store = tidied(&place, partitions, &log, contents.log).await?;
     Ok(Summary { data_dir, contents, store })
 }
 
@@ -115,25 +116,25 @@ fn ensure_no_log(data_dir: &Path) -> Result<()> {
 }
 
 /// Takes the store away unless it was folded from this very log.
-async fn tidied(data_dir: &Path, partitions: u32, log: &EmbeddedLog, id: Uuid) -> Result<StoreState> {
-    let store = match SqliteStore::look(data_dir) {
+async fn tidied(place: &Place, partitions: u32, log: &EmbeddedLog, id: Uuid) -> Result<StoreState> {
+    let store = match place.look().await {
         Ok(Some(store)) => store,
         Ok(None) => return Ok(StoreState::None),
-        Err(error) => return Ok(unreadable(&error)),
+        Err(error) => return Ok(unreadable(place, &error)),
     };
-    let because = match parted(&store, partitions, log, id).await {
+    let because = match parted(store.as_ref(), partitions, log, id).await {
         Ok(Some(because)) => because,
         Ok(None) => return Ok(StoreState::Kept),
-        Err(error) => return Ok(unreadable(&error)),
+        Err(error) => return Ok(unreadable(place, &error)),
     };
     drop(store);
-    SqliteStore::remove(data_dir)
-        .context("the log is restored; run `refold store empty` before the next start")?;
+    let removed = place.remove().await;
+    removed.context("the log is restored; run `refold store empty` before the next start")?;
     Ok(StoreState::Removed { because })
 }
 
 /// Why a store was not folded from this log, if it was not.
-async fn parted(store: &SqliteStore, partitions: u32, log: &EmbeddedLog, id: Uuid) -> Result<Option<String>> {
+async fn parted(store: &dyn Store, partitions: u32, log: &EmbeddedLog, id: Uuid) -> Result<Option<String>> {
     if let Some(folded) = folded_log(store, partitions).await?.filter(|folded| *folded != id) {
         return Ok(Some(format!("they were folded from the log {folded}")));
     }
@@ -147,8 +148,8 @@ async fn parted(store: &SqliteStore, partitions: u32, log: &EmbeddedLog, id: Uui
     Ok(None)
 }
 
-fn unreadable(error: &anyhow::Error) -> StoreState {
-    StoreState::Unreadable { because: format!("{error:#}: {}", SqliteStore::remedy(error)) }
+fn unreadable(place: &Place, error: &anyhow::Error) -> StoreState {
+    StoreState::Unreadable { because: format!("{error:#}: {}", place.remedy(error)) }
 }
 
 impl fmt::Display for StoreState {

@@ -1,10 +1,10 @@
 //! `refold store`: looks after the store of read models.
 
 use super::USAGE;
+use crate::service::store_place;
 use crate::settings::Settings;
 use anyhow::Result;
 use refold_adapters::lock::DataDir;
-use refold_projections::store::SqliteStore;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -13,13 +13,14 @@ use std::process::ExitCode;
 /// # Errors
 /// When the store cannot be emptied.
 pub fn empty(settings: &Settings, yes: bool) -> Result<ExitCode> {
-    let directory = settings.data_dir.display();
-    let question = format!("Drop all read models in {directory}? The next start folds them again.");
+    let place = store_place(settings)?;
+    let question = format!("Drop all read models in {place}? The next start folds them again.");
     match agreed(yes, &question, io::stdin().is_terminal(), &mut io::stdin().lock(), &mut io::stderr())? {
         Answer::Yes => {
             // A process that serves would go on with files that are gone.
-            let held = DataDir::lock(&settings.data_dir)?;
-            let removed = SqliteStore::remove(held.path())?;
+            let _held = DataDir::lock(&settings.data_dir)?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let removed = runtime.block_on(place.remove())?;
             println!("{}", if removed { "The store is empty." } else { "There was no store." });
             Ok(ExitCode::SUCCESS)
         }
@@ -28,7 +29,7 @@ pub fn empty(settings: &Settings, yes: bool) -> Result<ExitCode> {
             Ok(ExitCode::FAILURE)
         }
         Answer::NobodyToAsk => {
-            eprintln!("refold: to empty the store in {directory} without a terminal to ask at, add --yes");
+            eprintln!("refold: to empty the store in {place} without a terminal to ask at, add --yes");
             Ok(ExitCode::from(USAGE))
         }
     }

@@ -12,7 +12,7 @@ use crate::catalogue::Projection;
 use crate::gate::Place;
 use crate::progress::{Condition, Progress};
 use crate::state::{Epoch, Head, Live, Mark, Seen};
-use crate::store::{Flush, Flushed, Limit, Range, Space, Store, Wanted};
+use crate::store::{Away, Flush, Flushed, Limit, Range, Space, Store, Wanted};
 use anyhow::Context;
 use bytes::Bytes;
 use metrics::{Histogram, histogram};
@@ -87,12 +87,7 @@ impl Projector {
                 Halt::Failed(error) => {
                     self.progress.note(&error);
                     let reason = format!("{error:#}");
-                    // Of a log that is away one line tells, not one for each partition.
-                    if matches!(error.downcast_ref(), Some(LogError::Away(_))) {
-                        self.tell(Condition::Retrying(reason));
-                    } else {
-                        self.retrying(&reason);
-                    }
+                    self.retrying(&error, reason);
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(RETRY_WAIT_MAX);
                 }
@@ -299,7 +294,8 @@ impl Projector {
                 }
                 Ok(Flushed::Refused) => return Ok(()),
                 Err(error) => {
-                    self.retrying(&format!("cannot write to the store: {error:#}"));
+                    let reason = format!("cannot write to the store: {error:#}");
+                    self.retrying(&error, reason);
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(RETRY_WAIT_MAX);
                 }
@@ -334,9 +330,11 @@ impl Projector {
         self.progress.state(self.place.partition).head.map(|head| head.position)
     }
 
-    /// Says it once, however often it is tried.
-    fn retrying(&self, reason: &str) {
-        if self.tell(Condition::Retrying(reason.to_owned())) {
+    /// Says it once, however often it is tried; of a log or store that is away they say it themselves, in one line and not in
+    /// one for each partition.
+    fn retrying(&self, error: &anyhow::Error, reason: String) {
+        let is_away = error.is::<Away>() || matches!(error.downcast_ref(), Some(LogError::Away(_)));
+        if self.tell(Condition::Retrying(reason.clone())) && !is_away {
             tracing::warn!(partition = self.place.partition, "trying again: {reason}");
         }
     }

@@ -22,6 +22,8 @@ pub const KINDS: &[Kind] = &[Kind { name: EMBEDDED, config: "", client: &[] }, r
 
 /// The name of the store that is a file in the data directory.
 pub const EMBEDDED: &str = "embedded";
+/// The name of the store on Redis.
+pub const REDIS: &str = "redis";
 
 /// The sections of all kinds that have one.
 static DEFAULTS: LazyLock<BTreeMap<&str, Table>> = LazyLock::new(|| {

@@ -7,10 +7,12 @@
 pub mod damage;
 pub mod kinds;
 mod memory;
+mod place;
 pub mod redis;
 mod sqlite;
 
 pub use memory::{MemoryStore, Snapshot};
+pub use place::Place;
 pub use redis::RedisStore;
 pub use sqlite::SqliteStore;
 
@@ -145,6 +147,11 @@ pub trait Store: Send + Sync {
 
     /// Empties every partition and replaces the catalogue, in one atomic step.
     async fn reset(&self, catalogue: Blob) -> anyhow::Result<()>;
+
+    /// Looks for damage, as far as that does not take long.
+    async fn check(&self) -> anyhow::Result<()> {
+        Ok(())
+    }
 }
 
 impl fmt::Display for Space {

@@ -16,7 +16,7 @@ mod script;
 mod server;
 mod sweep;
 
-use super::kinds::Kind;
+use super::kinds::{Kind, REDIS};
 use super::{Blob, Flush, Flushed, Loaded, Range, Scanned, Store, Wanted};
 use async_trait::async_trait;
 use catalogue::Catalogue;
@@ -31,7 +31,7 @@ use tokio::task::AbortHandle;
 
 /// The kind of store.
 pub(super) const KIND: Kind =
-    Kind { name: "redis", config: include_str!("../../../config/redis.toml"), client: &["redis"] };
+    Kind { name: REDIS, config: include_str!("../../../config/redis.toml"), client: &["redis"] };
 
 /// A store whose keys all begin with a log's name.
 #[derive(Debug)]

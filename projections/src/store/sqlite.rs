@@ -96,14 +96,6 @@ impl SqliteStore {
         Ok(Some(Self { readers, keys, jobs: None, writer: None }))
     }
 
-    /// Looks through the whole file, if it is not too large for that.
-    ///
-    /// # Errors
-    /// Where it cannot be read, or is damaged.
-    pub async fn check(&self) -> anyhow::Result<()> {
-        self.readers.check().await
-    }
-
     /// What to do where the store cannot be used for this reason.
     pub fn remedy(error: &anyhow::Error) -> &'static str {
         let around = [
@@ -210,6 +202,11 @@ impl Store for SqliteStore {
 
     async fn reset(&self, catalogue: Blob) -> anyhow::Result<()> {
         self.send(|done| Job::Reset { catalogue, done }).await
+    }
+
+    /// Looks through the whole file, if it is not too large for that.
+    async fn check(&self) -> anyhow::Result<()> {
+        self.readers.check().await
     }
 }
 

@@ -15,6 +15,7 @@ mod naive_numbers;
 mod numbers;
 mod projector;
 mod redis;
+mod redis_alone;
 #[path = "../../../adapters/tests/servers/mod.rs"]
 #[expect(dead_code, reason = "some of it is for tests of other servers")]
 mod servers;

@@ -26,7 +26,7 @@ fn mark(offset: u64) -> Mark {
     Mark { offset, hash: Hash(offset.wrapping_mul(31)) }
 }
 
-fn head_at(offset: u64) -> Head {
+pub(crate) fn head_at(offset: u64) -> Head {
     Head { position: mark(offset), ..first_head(PLACE, mark(0), &[]) }
 }
 
@@ -284,7 +284,7 @@ proptest! {
     }
 }
 
-fn put(from: Option<&Head>, to: &Head, space: &Space, key: &[u8], value: &[u8]) -> Arc<Flush> {
+pub(crate) fn put(from: Option<&Head>, to: &Head, space: &Space, key: &[u8], value: &[u8]) -> Arc<Flush> {
     let changes = BTreeMap::from([(space.clone(), BTreeMap::from([(key.to_vec(), Some(value.to_vec()))]))]);
     Arc::new(Flush { from: from.map(Head::version), head: to.clone(), changes })
 }

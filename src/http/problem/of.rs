@@ -10,7 +10,7 @@ use refold_domain::decision::Rejection;
 use refold_domain::validation::FieldError;
 use refold_domain::validation::json::Unreadable;
 use refold_projections::query::QueryError;
-use refold_projections::store::damage;
+use refold_projections::store::{Away, damage};
 
 impl From<Unreadable> for Problem {
     fn from(error: Unreadable) -> Self {
@@ -70,7 +70,7 @@ impl From<CommandError> for Problem {
             CommandError::Lost(_) => Self::lost(detail),
             CommandError::Failed(error) => {
                 static FAILED: Seldom = Seldom::new();
-                if let Some(untold) = FAILED.tell() {
+                if let Some(untold) = is_news(&error).then(|| FAILED.tell()).flatten() {
                     tracing::error!(untold, "a command failed: {error:#}");
                 }
                 Self::unavailable("store", "The command could not be decided", with_remedy(detail, &error))
@@ -129,13 +129,18 @@ impl From<QueryError> for Problem {
             }
             QueryError::Failed(error) => {
                 static FAILED: Seldom = Seldom::new();
-                if let Some(untold) = FAILED.tell() {
+                if let Some(untold) = is_news(&error).then(|| FAILED.tell()).flatten() {
                     tracing::error!(untold, "a query failed: {error:#}");
                 }
                 Self::unavailable("store", "The store cannot be read", with_remedy(detail, &error))
             }
         }
     }
+}
+
+/// Whether it is told here: of a store that is away, the store tells itself.
+fn is_news(error: &anyhow::Error) -> bool {
+    !error.is::<Away>()
 }
 
 fn with_remedy(detail: String, error: &anyhow::Error) -> String {
