@@ -96,7 +96,7 @@ async fn nothing_old_is_answered_by_a_store_that_was_emptied() {
     let receipt = observe(&client, "pie").send().await.is(201).receipt();
     let seen = client.get("/aggregated").after(receipt).send().await.is(200).text;
     server.stop().await;
-    server.remove_store();
+    server.remove_store().await;
     server.up().await;
     assert_eq!(client.get("/aggregated").send().await.is(200).text, seen);
 }

@@ -4,12 +4,14 @@ use crate::foods::{aggregated, observe};
 use crate::kills::{
     JOBS, Journal, every_repeat_is_answered_the_same, everything_is_exact, jobs, number, run,
 };
+use crate::redis;
 use crate::remote::Remote;
 use crate::server::in_time;
 use crate::servers::Server as Broker;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::process::Command;
@@ -36,23 +38,30 @@ const SYSTEMS: &[&str] = &[
 /// How many of them run at a time: making a log takes seconds on some brokers, most of them of waiting.
 const THREADS: &str = "4";
 
-/// The same tests as of the embedded log, each service with another settings file.
+/// The same tests as of the embedded log and the embedded store, with both elsewhere.
 #[tokio::test]
 async fn the_five_systems_are_the_same_on_each() {
+    let redis = Broker::start("redis", 1, "");
     for (remote, kind) in Remote::asked() {
         let broker = Broker::start(&kind, remote.ports, "");
-        let mut tests = Command::new(std::env::current_exe().unwrap());
-        tests.args(SYSTEMS).args(["--test-threads", THREADS]).env("REFOLD_TEST_CONFIG", remote.config());
-        let (key, address) = remote.setting(broker.address());
-        tests.env(format!("REFOLD_TEST__{key}"), address);
-        let start = Instant::now();
-        let done = tests.kill_on_drop(true).output().await.unwrap();
-        let said = String::from_utf8_lossy(&done.stdout);
-        assert!(done.status.success(), "{kind}: {said}\n{}", String::from_utf8_lossy(&done.stderr));
-        let result = said.lines().find(|line| line.starts_with("test result:")).unwrap();
-        assert!(!result.contains(" 0 passed"), "{result}");
-        println!("{kind}: {result} {:.0} s", start.elapsed().as_secs_f64());
+        let settings = [remote.setting(broker.address()), redis::setting(redis.address())];
+        five_systems(&format!("{kind} with redis"), &[remote.config(), redis::config()], &settings).await;
     }
+}
+
+/// Runs the tests of the five systems, each service with other settings files and settings.
+pub(crate) async fn five_systems(name: &str, files: &[PathBuf], settings: &[(&str, String)]) {
+    let mut tests = Command::new(std::env::current_exe().unwrap());
+    tests.args(SYSTEMS).args(["--test-threads", THREADS]);
+    tests.env("REFOLD_TEST_CONFIG", std::env::join_paths(files).unwrap());
+    tests.envs(settings.iter().map(|(key, value)| (format!("REFOLD_TEST__{key}"), value)));
+    let start = Instant::now();
+    let done = tests.kill_on_drop(true).output().await.unwrap();
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success(), "{name}: {said}\n{}", String::from_utf8_lossy(&done.stderr));
+    let result = said.lines().find(|line| line.starts_with("test result:")).unwrap();
+    assert!(!result.contains(" 0 passed"), "{result}");
+    println!("{name}: {result} {:.0} s", start.elapsed().as_secs_f64());
 }
 
 #[tokio::test]
@@ -123,7 +132,7 @@ async fn a_broker_that_is_killed_under_load_loses_nothing_and_nothing_counts_twi
         assert_eq!(told("the log is away"), told("the log is back"), "{}", service.said());
         assert!(told(" WARN ") <= STARTING_WARNINGS_MAX + 4 * kills, "{}", service.said());
         service.kill().await;
-        service.remove_store();
+        service.remove_store().await;
         service.up().await;
         everything_is_exact(&client, &jobs, &journal).await;
         every_repeat_is_answered_the_same(&journal).await;

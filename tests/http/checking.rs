@@ -88,7 +88,7 @@ async fn a_record_that_was_overwritten_is_told() {
     server.stop().await;
     let last = "UPDATE records SET record = x'ffff' WHERE offset = (SELECT max(offset) FROM records)";
     assert_eq!(log(&server).execute(last, []).unwrap(), 1);
-    server.remove_store();
+    server.remove_store().await;
     server.up().await;
     server.line("a record is none of this log").await;
     let ready = server.client().get("/readyz").send().await.is(200).json().to_string();
@@ -111,7 +111,7 @@ async fn commits_that_were_lost_are_told() {
     let last_but_one =
         "UPDATE records SET record = x'ffff' WHERE offset = (SELECT max(offset) - 1 FROM records)";
     assert_eq!(log(&server).execute(last_but_one, []).unwrap(), 1);
-    server.remove_store();
+    server.remove_store().await;
     server.up().await;
     server.stop().await;
     let said = check(&server, 0).await;
@@ -127,7 +127,7 @@ async fn a_record_that_is_too_new_fails_with_how_far_the_log_goes_on() {
     let newer = "UPDATE records SET record = CAST(replace(CAST(record AS TEXT), 'food.observed', 'food.digested') AS BLOB)
                  WHERE offset = (SELECT max(offset) - 1 FROM records)";
     assert_eq!(log(&server).execute(newer, []).unwrap(), 1);
-    server.remove_store();
+    server.remove_store().await;
     server.launch().await;
     server.line("food.digested").await;
     server.stop().await;
@@ -150,7 +150,7 @@ async fn a_store_that_is_damaged_is_named_with_its_remedy() {
     for said in [check(&server, 1).await, server.refused().await] {
         assert!(said.contains("store.v2.sqlite") && said.contains("run `refold store empty`"), "{said}");
     }
-    server.remove_store();
+    server.remove_store().await;
     fs::create_dir(&path).unwrap();
     let (status, said) = server.run(&["store", "empty", "--yes"]).await;
     assert!(status.code() == Some(1) && said.contains("move it away"), "{said}");

@@ -59,7 +59,7 @@ async fn until_it_is_filled_it_says_how_far_it_is() {
     let client = server.client();
     let receipts = fill(&client).await;
     server.stop().await;
-    server.remove_store();
+    server.remove_store().await;
     // At a port that is known before it serves, the first request waits until the first moment.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     server.set("HTTP__LISTEN", &port.to_string());

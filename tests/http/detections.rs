@@ -148,7 +148,7 @@ async fn a_file_of_detections_is_there_whatever_happens() {
         assert_eq!((again.status, again.receipt(), &again.text), (201, first.receipt(), &first.text));
     }
     server.kill().await;
-    server.remove_store();
+    server.remove_store().await;
     server.up().await;
     all_are_there(&client, &sent).await;
 }

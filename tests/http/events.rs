@@ -202,7 +202,7 @@ async fn clients_that_are_cut_off_get_every_event_once_across_kills_and_an_empti
         if number > 0 {
             server.kill().await;
             if number == KILLS {
-                server.remove_store();
+                server.remove_store().await;
             }
             server.up().await;
         }

@@ -75,7 +75,7 @@ async fn a_kill_under_load_loses_nothing_and_counts_nothing_twice() {
 
     everything_is_exact(&client, &jobs, &journal).await;
     server.kill().await;
-    server.remove_store();
+    server.remove_store().await;
     server.up().await;
     everything_is_exact(&client, &jobs, &journal).await;
     every_repeat_is_answered_the_same(&journal).await;
@@ -85,7 +85,7 @@ async fn a_kill_under_load_loses_nothing_and_counts_nothing_twice() {
 /// What else may happen before the service is up again.
 async fn mistreat(server: &mut Server, random: &mut StdRng) {
     if random.random_bool(0.3) {
-        server.remove_store();
+        server.remove_store().await;
     }
     while random.random_bool(0.5) {
         server.spawn();

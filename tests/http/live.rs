@@ -60,7 +60,7 @@ async fn a_view_that_is_being_folded_is_waited_for() {
     let answers = send_all(&vec![observe(&client, "pie"); PIES]).await;
     aggregated(&client, &crate::foods::newest(&answers)).await;
     server.kill().await;
-    server.remove_store();
+    server.remove_store().await;
     server.launch().await;
     let mut stream = Stream::open(&client.get("/views/food_counts/live")).await;
     let page = async {

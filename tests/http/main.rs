@@ -35,6 +35,7 @@ mod pictures;
 mod purchases;
 mod racing;
 mod raw;
+mod redis;
 mod remote;
 mod request_ids;
 mod secrets;

@@ -106,7 +106,7 @@ async fn what_pictures_weigh_is_exact_whatever_happens() {
     assert_stats(&stats(&client, &newest(&again)).await, &weights);
 
     server.kill().await;
-    server.remove_store();
+    server.remove_store().await;
     server.up().await;
     assert_stats(&stats(&client, &newest(&again)).await, &weights);
 }

@@ -75,7 +75,7 @@ async fn of_many_who_race_for_a_name_exactly_one_wins() {
     let users = listed(&admin).await;
     assert_eq!(users.len() as u64, names);
     server.kill().await;
-    server.remove_store();
+    server.remove_store().await;
     server.up().await;
     assert_eq!(listed(&admin).await, users);
     for (name, winner) in winners {

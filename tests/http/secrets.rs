@@ -130,7 +130,7 @@ async fn no_password_no_hash_no_address_and_no_token_is_written_anywhere() {
     // What is folded anew was decoded anew.
     let said = server.said();
     server.kill().await;
-    server.remove_store();
+    server.remove_store().await;
     server.up().await;
     looked_at(&server, &mut written).await;
 

@@ -233,8 +233,13 @@ impl Server {
         (output.status, said)
     }
 
-    /// Removes the store's files, as anybody may while it is stopped.
-    pub(crate) fn remove_store(&self) {
+    /// Removes the store, as anybody may while it is stopped: its files, or what is on Redis.
+    pub(crate) async fn remove_store(&self) {
+        if self.variables.iter().any(|(name, _)| name == "REFOLD__REDIS__SERVERS") {
+            let (status, said) = self.run(&["store", "empty", "--yes"]).await;
+            assert!(status.success() && said.contains("is empty"), "{said}");
+            return;
+        }
         let removed = self.remove_files("store.");
         assert!(removed > 0, "there was no store");
     }

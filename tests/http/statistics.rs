@@ -57,7 +57,7 @@ async fn scoops_and_revenue_are_told_by_shop_flavour_and_day() {
         assert_eq!(view(&client, &next, &receipts).await, json!(filled[3..]));
 
         server.stop().await;
-        server.remove_store();
+        server.remove_store().await;
         server.up().await;
         server.until_ready().await;
     }

@@ -36,7 +36,7 @@ async fn a_deleted_store_is_folded_again() {
     for emptied_by in ["hand", "refold"] {
         server.stop().await;
         if emptied_by == "hand" {
-            server.remove_store();
+            server.remove_store().await;
         } else {
             let (status, said) = server.run(&["store", "empty", "--yes"]).await;
             assert!(status.success(), "{said}");
@@ -57,7 +57,7 @@ async fn a_store_that_was_rolled_back_catches_up() {
     server.up().await;
     eat(&client, "cake", 20).await;
     server.stop().await;
-    server.remove_store();
+    server.remove_store().await;
     copy(&backup, &server.data(), "store.");
     server.up().await;
     let found = client.get("/aggregated").send().await;
@@ -77,7 +77,7 @@ async fn the_store_of_another_log_is_refused() {
     eat(&other.client(), "cake", 2).await;
     one.stop().await;
     other.stop().await;
-    one.remove_store();
+    one.remove_store().await;
     copy(&other.data(), &one.data(), "store.");
 
     let said = one.refused().await;

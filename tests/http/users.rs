@@ -299,7 +299,7 @@ async fn users_are_the_same_after_a_kill_and_after_the_store_is_gone() {
     for round in 0..2 {
         server.kill().await;
         if round == 1 {
-            server.remove_store();
+            server.remove_store().await;
         }
         server.up().await;
         assert_eq!(admin.get("/users").send().await.is(200).json(), users);

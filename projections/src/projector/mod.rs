@@ -87,7 +87,7 @@ impl Projector {
                 Halt::Failed(error) => {
                     self.progress.note(&error);
                     let reason = format!("{error:#}");
-                    self.retrying(&error, reason);
+                    self.retrying(&error, &reason);
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(RETRY_WAIT_MAX);
                 }
@@ -295,7 +295,7 @@ impl Projector {
                 Ok(Flushed::Refused) => return Ok(()),
                 Err(error) => {
                     let reason = format!("cannot write to the store: {error:#}");
-                    self.retrying(&error, reason);
+                    self.retrying(&error, &reason);
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(RETRY_WAIT_MAX);
                 }
@@ -332,9 +332,9 @@ impl Projector {
 
     /// Says it once, however often it is tried; of a log or store that is away they say it themselves, in one line and not in
     /// one for each partition.
-    fn retrying(&self, error: &anyhow::Error, reason: String) {
+    fn retrying(&self, error: &anyhow::Error, reason: &str) {
         let is_away = error.is::<Away>() || matches!(error.downcast_ref(), Some(LogError::Away(_)));
-        if self.tell(Condition::Retrying(reason.clone())) && !is_away {
+        if self.tell(Condition::Retrying(reason.to_owned())) && !is_away {
             tracing::warn!(partition = self.place.partition, "trying again: {reason}");
         }
     }

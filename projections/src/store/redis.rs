@@ -63,7 +63,11 @@ impl RedisStore {
         let shared = Shared::open(options, name, partitions).await?;
         server::check(&shared.writing, &shared.keys).await?;
         let shared = Arc::new(shared);
-        let watching = tokio::spawn(Arc::clone(&shared).watch()).abort_handle();
+        let watched = Arc::clone(&shared);
+        let watching = async move {
+            tokio::join!(watched.watch(), watched.contact.follow([&watched.reading, &watched.writing]));
+        };
+        let watching = tokio::spawn(watching).abort_handle();
         Ok(Self { shared, watching: Some(watching) })
     }
 

@@ -1,48 +1,54 @@
 //! Whether Redis is there: told when it goes and when it is back, however many ask it meanwhile.
 
+use super::connection::Connection;
 use crate::store::Away;
-use std::sync::atomic::{AtomicBool, Ordering};
+use redis::Cmd;
 use std::sync::{Mutex, PoisonError};
-use tokio::time::Instant;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+
+/// How often a Redis that is away is asked whether it is back. What was asked before it went has failed by then.
+const ASK_EVERY: Duration = Duration::from_millis(200);
 
 /// Since when it is away, if it is.
 #[derive(Debug, Default)]
 pub(super) struct Contact {
-    is_lost: AtomicBool,
     since: Mutex<Option<Instant>>,
+    went: Notify,
 }
 
 impl Contact {
     /// Hears an answer, or that there was none.
     pub(super) fn heard<T>(&self, answer: anyhow::Result<T>) -> anyhow::Result<T> {
-        match &answer {
-            Ok(_) => self.found(),
-            Err(error) => {
-                if let Some(away) = error.downcast_ref::<Away>() {
-                    self.lost(away);
-                }
+        if let Some(away) = answer.as_ref().err().and_then(|error| error.downcast_ref::<Away>()) {
+            let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+            if since.is_none() {
+                tracing::warn!("the store is away: {away}");
+                *since = Some(Instant::now());
+                self.went.notify_one();
             }
         }
         answer
     }
 
-    fn lost(&self, away: &Away) {
-        let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
-        if since.is_none() {
-            tracing::warn!("the store is away: {away}");
-            *since = Some(Instant::now());
-            self.is_lost.store(true, Ordering::Release);
-        }
-    }
-
-    fn found(&self) {
-        if !self.is_lost.load(Ordering::Acquire) {
-            return;
-        }
-        let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(since) = since.take() {
-            tracing::info!("the store is back after {:.1} s", since.elapsed().as_secs_f64());
-            self.is_lost.store(false, Ordering::Release);
+    /// Tells when it is back, which it is once all of its connections are.
+    pub(super) async fn follow(&self, connections: [&Connection; 2]) {
+        let ping = Cmd::new().arg("PING").take();
+        loop {
+            self.went.notified().await;
+            loop {
+                sleep(ASK_EVERY).await;
+                let [one, other] = connections.map(|connection| connection.ask::<String>(&ping));
+                let (one, other) = tokio::join!(one, other);
+                // Whatever else it says, it is there.
+                if ![one, other].iter().any(|answer| answer.as_ref().is_err_and(|it| it.is::<Away>())) {
+                    break;
+                }
+            }
+            let since = self.since.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let seconds = since.map(|since| since.elapsed().as_secs_f64()).unwrap_or_default();
+            tracing::info!("the store is back after {seconds:.1} s");
         }
     }
 }

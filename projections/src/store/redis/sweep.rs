@@ -4,7 +4,6 @@ use super::Shared;
 use super::script::RETIRE;
 use futures::future::try_join_all;
 use redis::Cmd;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
@@ -21,7 +20,7 @@ const DELETED_KEYS: usize = 500;
 
 impl Shared {
     /// Looks and sweeps for as long as nobody drops it.
-    pub(super) async fn watch(self: Arc<Self>) {
+    pub(super) async fn watch(&self) {
         let mut ticks = interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_littered = true;
