@@ -6,7 +6,7 @@ use crate::logs::{
     Command, Commit, GENESIS, KEYS_REMEMBERED, LOG, PLACE, Reads, Sent, encode, event_of, genesis, log,
 };
 use crate::model::Model;
-use crate::{block_on, cases};
+use crate::{block_on, cases, redis};
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -65,6 +65,11 @@ impl Drop for Running {
     }
 }
 
+/// An empty store of each kind that a projector must not tell apart.
+async fn stores() -> [Arc<dyn Store>; 2] {
+    [Arc::new(MemoryStore::default()), Arc::new(redis::store().await)]
+}
+
 fn start(place: Place, log: &Arc<impl EventLog + 'static>, store: Arc<dyn Store>) -> Running {
     let progress = Arc::new(Progress::new(place.log, place.partitions));
     let projections = Arc::new(projections(definition::defaults()));
@@ -113,13 +118,15 @@ impl Running {
 
 #[tokio::test]
 async fn it_folds_what_is_there_and_what_comes() {
-    let log = Arc::new(MemoryLog::new(foods(&["pie", "cake"])));
-    let running = start(ALONE, &log, Arc::new(MemoryStore::default()));
-    running.reach(2).await;
-    log.push(3, food(3, "pie"));
-    let head = running.reach(3).await;
-    assert_eq!((head.target, head.is_caught_up()), (2, true));
-    assert_eq!((running.count("pie").await.as_deref(), running.count("tart").await), (Some("2"), None));
+    for store in stores().await {
+        let log = Arc::new(MemoryLog::new(foods(&["pie", "cake"])));
+        let running = start(ALONE, &log, store);
+        running.reach(2).await;
+        log.push(3, food(3, "pie"));
+        let head = running.reach(3).await;
+        assert_eq!((head.target, head.is_caught_up()), (2, true));
+        assert_eq!((running.count("pie").await.as_deref(), running.count("tart").await), (Some("2"), None));
+    }
 }
 
 /// Of a clock that stands while there is work: time passes only where all wait for it.
@@ -148,71 +155,76 @@ async fn records_gather_unless_somebody_waits() {
 
 #[tokio::test]
 async fn an_empty_log_answers_at_once() {
-    let log = Arc::new(MemoryLog::new(foods(&[])));
-    let running = start(ALONE, &log, Arc::new(MemoryStore::default()));
-    assert!(running.reach(0).await.is_caught_up());
+    for store in stores().await {
+        let log = Arc::new(MemoryLog::new(foods(&[])));
+        let running = start(ALONE, &log, store);
+        assert!(running.reach(0).await.is_caught_up());
+    }
 }
 
 #[tokio::test]
 async fn it_goes_on_from_the_store() {
-    let log = Arc::new(MemoryLog::new(foods(&["pie"])));
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
-    let first = start(ALONE, &log, Arc::clone(&store)).reach(1).await;
-    log.push(2, food(2, "pie"));
-    let again = start(ALONE, &log, store);
-    let head = again.reach(2).await;
-    // Neither folded anew nor counted twice; and no new target to wait for.
-    assert_eq!((head.epoch, head.target), (first.epoch, 1));
-    assert_eq!(again.count("pie").await.as_deref(), Some("2"));
+    for store in stores().await {
+        let log = Arc::new(MemoryLog::new(foods(&["pie"])));
+        let first = start(ALONE, &log, Arc::clone(&store)).reach(1).await;
+        log.push(2, food(2, "pie"));
+        let again = start(ALONE, &log, store);
+        let head = again.reach(2).await;
+        // Neither folded anew nor counted twice; and no new target to wait for.
+        assert_eq!((head.epoch, head.target), (first.epoch, 1));
+        assert_eq!(again.count("pie").await.as_deref(), Some("2"));
+    }
 }
 
 #[tokio::test]
 async fn receipts_are_answered_once_the_store_has_them() {
-    let log = Arc::new(MemoryLog::new(foods(&["pie"])));
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
-    let receipt = |seq, command| Receipt { partition: 0, writer: WRITER, seq, command };
-    let verdicts = |running: &Running| {
-        let (progress, store) = (Arc::clone(&running.progress), Arc::clone(&running.store));
-        async move {
-            let mut verdicts = Vec::new();
-            for receipt in [receipt(1, 0), receipt(1, 1), receipt(2, 0), receipt(4, 0), receipt(5, 1)] {
-                verdicts.push(progress.verdict(&*store, &receipt).await.unwrap());
+    for store in stores().await {
+        let log = Arc::new(MemoryLog::new(foods(&["pie"])));
+        let receipt = |seq, command| Receipt { partition: 0, writer: WRITER, seq, command };
+        let verdicts = |running: &Running| {
+            let (progress, store) = (Arc::clone(&running.progress), Arc::clone(&running.store));
+            async move {
+                let mut verdicts = Vec::new();
+                for receipt in [receipt(1, 0), receipt(1, 1), receipt(2, 0), receipt(4, 0), receipt(5, 1)] {
+                    verdicts.push(progress.verdict(&*store, &receipt).await.unwrap());
+                }
+                verdicts
             }
-            verdicts
+        };
+        let first = start(ALONE, &log, Arc::clone(&store));
+        let waiting = tokio::spawn(verdicts(&first));
+        first.reach(1).await;
+        assert!(!waiting.is_finished());
+        // The broker loses 2 and 3, and 2 comes late.
+        for (offset, seq) in [(2, 4), (3, 2), (4, 5)] {
+            log.push(offset, food(seq, "pie"));
         }
-    };
-    let first = start(ALONE, &log, Arc::clone(&store));
-    let waiting = tokio::spawn(verdicts(&first));
-    first.reach(1).await;
-    assert!(!waiting.is_finished());
-    // The broker loses 2 and 3, and 2 comes late.
-    for (offset, seq) in [(2, 4), (3, 2), (4, 5)] {
-        log.push(offset, food(seq, "pie"));
+        let expected = [Verdict::Accepted, Verdict::Void, Verdict::Lost, Verdict::Accepted, Verdict::Void];
+        assert_eq!(waiting.await.unwrap(), expected);
+        drop(first);
+        // A process started later knows them from the store.
+        let again = start(ALONE, &log, store);
+        again.reach(4).await;
+        assert_eq!(verdicts(&again).await, expected);
+        let unknown = Receipt { partition: 9, ..receipt(1, 0) };
+        assert!(again.progress.verdict(&*again.store, &unknown).await.is_err());
     }
-    let expected = [Verdict::Accepted, Verdict::Void, Verdict::Lost, Verdict::Accepted, Verdict::Void];
-    assert_eq!(waiting.await.unwrap(), expected);
-    drop(first);
-    // A process started later knows them from the store.
-    let again = start(ALONE, &log, store);
-    again.reach(4).await;
-    assert_eq!(verdicts(&again).await, expected);
-    let unknown = Receipt { partition: 9, ..receipt(1, 0) };
-    assert!(again.progress.verdict(&*again.store, &unknown).await.is_err());
 }
 
 /// Stops on the second log with what it has from the first, and says what helps.
 async fn stops_after(first: Vec<(Offset, Bytes)>, second: Vec<(Offset, Bytes)>, told: &str, help: &str) {
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
-    let end = first.last().unwrap().0;
-    let held = {
-        let running = start(ALONE, &Arc::new(MemoryLog::new(first)), Arc::clone(&store));
-        running.reach(end).await;
-        running.held().await
-    };
-    let running = start(ALONE, &Arc::new(MemoryLog::new(second)), store);
-    let (reason, remedy) = running.stopped().await;
-    assert!(reason.contains(told) && remedy.contains(help), "{reason}; {remedy}");
-    assert_eq!(running.held().await, held);
+    for store in stores().await {
+        let end = first.last().unwrap().0;
+        let held = {
+            let running = start(ALONE, &Arc::new(MemoryLog::new(first.clone())), Arc::clone(&store));
+            running.reach(end).await;
+            running.held().await
+        };
+        let running = start(ALONE, &Arc::new(MemoryLog::new(second.clone())), store);
+        let (reason, remedy) = running.stopped().await;
+        assert!(reason.contains(told) && remedy.contains(help), "{reason}; {remedy}");
+        assert_eq!(running.held().await, held);
+    }
 }
 
 #[tokio::test]
@@ -246,15 +258,16 @@ async fn a_log_without_its_genesis_stops_it() {
 
 #[tokio::test]
 async fn another_logs_store_stops_it() {
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
-    start(ALONE, &Arc::new(MemoryLog::new(foods(&[]))), Arc::clone(&store)).reach(0).await;
-    let place = Place { log: WRITER, ..ALONE };
-    let log = Arc::new(MemoryLog::new(vec![(0, genesis(place).into())]));
-    let (reason, remedy) = start(place, &log, store).stopped().await;
-    assert!(
-        reason.contains("belongs to the log") && remedy.contains("refold store empty"),
-        "{reason}; {remedy}"
-    );
+    for store in stores().await {
+        start(ALONE, &Arc::new(MemoryLog::new(foods(&[]))), Arc::clone(&store)).reach(0).await;
+        let place = Place { log: WRITER, ..ALONE };
+        let log = Arc::new(MemoryLog::new(vec![(0, genesis(place).into())]));
+        let (reason, remedy) = start(place, &log, store).stopped().await;
+        assert!(
+            reason.contains("belongs to the log") && remedy.contains("refold store empty"),
+            "{reason}; {remedy}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -390,19 +403,20 @@ async fn a_store_emptied_or_rolled_back_meanwhile_is_folded_forward_again() {
 
 #[tokio::test]
 async fn two_projectors_of_one_partition_count_once() {
-    let log = Arc::new(MemoryLog::new(foods(&["pie"])));
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
-    let one = start(ALONE, &log, Arc::clone(&store));
-    let other = start(ALONE, &log, store);
-    for seq in 2..50 {
-        log.push(seq, food(seq, "pie"));
-        if seq % 7 == 0 {
-            tokio::task::yield_now().await;
+    for store in stores().await {
+        let log = Arc::new(MemoryLog::new(foods(&["pie"])));
+        let one = start(ALONE, &log, Arc::clone(&store));
+        let other = start(ALONE, &log, store);
+        for seq in 2..50 {
+            log.push(seq, food(seq, "pie"));
+            if seq % 7 == 0 {
+                tokio::task::yield_now().await;
+            }
         }
+        one.reach(49).await;
+        other.reach(49).await;
+        assert_eq!(one.count("pie").await.as_deref(), Some("49"));
     }
-    one.reach(49).await;
-    other.reach(49).await;
-    assert_eq!(one.count("pie").await.as_deref(), Some("49"));
 }
 
 fn records(log: &[Sent]) -> Vec<(Offset, Bytes)> {
@@ -458,22 +472,23 @@ proptest! {
             let all = records(&log);
             let end = all.last().unwrap().0;
             // Once as it comes, delivered twice and with a restart in the middle; and once in one go.
-            let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
-            let (early, late) = all.split_at((at % all.len()) + 1);
-            let twice = Arc::new(MemoryLog::redelivering(early.to_vec(), 2));
-            start(PLACE, &twice, Arc::clone(&store)).reach(early.last().unwrap().0).await;
-            let running = start(PLACE, &twice, Arc::clone(&store));
-            for (offset, bytes) in late {
-                twice.push(*offset, bytes.clone());
+            for store in stores().await {
+                let (early, late) = all.split_at((at % all.len()) + 1);
+                let twice = Arc::new(MemoryLog::redelivering(early.to_vec(), 2));
+                start(PLACE, &twice, Arc::clone(&store)).reach(early.last().unwrap().0).await;
+                let running = start(PLACE, &twice, Arc::clone(&store));
+                for (offset, bytes) in late {
+                    twice.push(*offset, bytes.clone());
+                }
+                let head = running.reach(end).await;
+                let held = running.held().await;
+                drop(running);
+                store.reset(Vec::new()).await.unwrap();
+                let again = start(PLACE, &Arc::new(MemoryLog::new(all.clone())), store);
+                let anew = again.reach(end).await;
+                prop_assert_eq!(comparable(&anew), comparable(&head));
+                prop_assert_eq!(again.held().await, held);
             }
-            let head = running.reach(end).await;
-            let held = running.held().await;
-            drop(running);
-            store.reset(Vec::new()).await.unwrap();
-            let again = start(PLACE, &Arc::new(MemoryLog::new(all)), store);
-            let anew = again.reach(end).await;
-            prop_assert_eq!(comparable(&anew), comparable(&head));
-            prop_assert_eq!(again.held().await, held);
             Ok(())
         })?;
     }

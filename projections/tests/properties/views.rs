@@ -4,7 +4,7 @@ use crate::driver::{Driver, projections};
 use crate::logs::{Command, Commit, Event, LOG, Reads, encode, event_of, genesis, introduction, purchase};
 use crate::model::Happened;
 use crate::naive::{Shape, VIEWS, View};
-use crate::{block_on, cases};
+use crate::{block_on, cases, redis};
 use jiff::Timestamp;
 use proptest::prelude::*;
 use refold_domain::receipt::{EventId, Receipt};
@@ -14,7 +14,7 @@ use refold_projections::definition::Definition;
 use refold_projections::gate::Place;
 use refold_projections::progress::Progress;
 use refold_projections::query::{self, QueryError, Request};
-use refold_projections::store::{Limit, MemoryStore};
+use refold_projections::store::{Limit, MemoryStore, Store};
 use refold_projections::view::Query;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -62,22 +62,24 @@ fn event() -> impl Strategy<Value = Event> {
 
 /// The events, folded into a store of several partitions.
 struct Folded {
-    store: MemoryStore,
+    store: Box<dyn Store>,
     projections: Vec<Projection>,
     events: Vec<Happened>,
 }
 
+/// On Redis for one of two.
 async fn fold(plans: &[Plan], sizes: &[usize]) -> Folded {
     let definition = |view: &View| Definition::parse("test", view.name, &view.definition()).unwrap();
     let projections = projections(VIEWS.iter().map(definition).collect());
-    let store = MemoryStore::default();
+    let store: Box<dyn Store> =
+        if plans.len() % 2 == 0 { Box::new(MemoryStore::default()) } else { Box::new(redis::store().await) };
     let mut events = Vec::new();
     for partition in 0..PARTITIONS {
         let place = Place { log: LOG, partitions: PARTITIONS, partition };
         let mut commits = commits(plans.iter().filter(|plan| plan.partition == partition));
         events.extend(happened(partition, &commits));
         let genesis = genesis(place);
-        let mut driver = Driver::start(place, (0, &genesis), &store, &projections).await;
+        let mut driver = Driver::start(place, (0, &genesis), store.as_ref(), &projections).await;
         let records: Vec<_> =
             (1..).zip(commits.drain(..)).map(|(offset, it)| (offset, encode(LOG, &it).into())).collect();
         let split: Vec<_> = sizes.iter().map(|size| (*size, false)).collect();
@@ -125,8 +127,14 @@ pub(crate) fn happened(partition: u32, commits: &[Commit]) -> Vec<Happened> {
 
 impl Folded {
     async fn page(&self, at: usize, request: &Request) -> Result<query::Page, QueryError> {
-        query::page(&self.store, &progress(), &self.projections[at], request, &query::Reached::default())
-            .await
+        query::page(
+            self.store.as_ref(),
+            &progress(),
+            &self.projections[at],
+            request,
+            &query::Reached::default(),
+        )
+        .await
     }
 
     async fn answer(&self, at: usize, query: &Query) -> Vec<Json> {
@@ -303,7 +311,8 @@ fn a_cursor_of_another_question_is_refused() {
         let asked = Request { cursor, ..pies };
         let other_log = Progress::new(Uuid::from_u128(9), PARTITIONS);
         let nowhere = query::Reached::default();
-        let refused = query::page(&folded.store, &other_log, &folded.projections[at], &asked, &nowhere).await;
+        let refused =
+            query::page(folded.store.as_ref(), &other_log, &folded.projections[at], &asked, &nowhere).await;
         assert!(matches!(refused, Err(QueryError::Bad(_))), "{refused:?}");
         folded.projections[at].generation += 1;
         let refused = folded.page(at, &asked).await;
