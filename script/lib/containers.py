@@ -1,4 +1,4 @@
-"""Holds the Dockerfile and the compose files to the settings, to the files that they name, and to the broker that they say."""
+"""Holds the Dockerfile and the compose files to the settings, to the files that they name, and to the servers that they say."""
 
 import pathlib
 import re
@@ -14,6 +14,8 @@ except ModuleNotFoundError:  # before Python 3.11
 BASE = pathlib.Path("docker-compose.yml")
 # Which broker a compose file chooses, and what the service of that broker is called.
 BROKERS = {"docker-compose.yml": "nats", "docker-compose.kafka.yml": "kafka", "docker-compose.rabbit.yml": "rabbit"}
+# Which store all of them choose, and what its service is called.
+STORE = "redis"
 # What is no setting: read by the service or its tools, or by the compose files.
 OTHERS = {"REFOLD_CONFIG", "REFOLD_TOKEN", "REFOLD_PORT"}
 VARIABLE = re.compile(r"\bREFOLD_[A-Z0-9_]*[A-Z0-9]")
@@ -71,17 +73,18 @@ def dockerfile(path):
 def compose(name):
     broker, services = BROKERS[name], merged(name)
     started = {service for service, about in services.items() if not about.get("profiles")}
-    if started != {"refold", broker}:
-        yield f"{name}: starts {sorted(started)} instead of refold and {broker}"
+    if started != {"refold", broker, STORE}:
+        yield f"{name}: starts {sorted(started)} instead of refold, {broker} and {STORE}"
     environment = services["refold"]["environment"]
-    if environment.get("REFOLD__LOG__BROKER") != broker:
-        yield f"{name}: REFOLD__LOG__BROKER is {environment.get('REFOLD__LOG__BROKER')} instead of {broker}"
-    hosts = {key: HOST.match(value) for key, value in environment.items() if key.startswith(f"REFOLD__{broker.upper()}__")}
-    if not any(hosts.values()):
-        yield f"{name}: nothing says where {broker} is"
-    for key, host in hosts.items():
-        if host and host[1] != broker:
-            yield f"{name}: {key} names {host[1]}, which is not started"
+    for key, server in {"REFOLD__LOG__BROKER": broker, "REFOLD__STORE__KIND": STORE}.items():
+        if environment.get(key) != server:
+            yield f"{name}: {key} is {environment.get(key)} instead of {server}"
+        hosts = {key: HOST.match(value) for key, value in environment.items() if key.startswith(f"REFOLD__{server.upper()}__")}
+        if not any(hosts.values()):
+            yield f"{name}: nothing says where {server} is"
+        for key, host in hosts.items():
+            if host and host[1] != server:
+                yield f"{name}: {key} names {host[1]}, which is not started"
     for service, about in services.items():
         if "build" not in about and not re.search(r":(?!latest)[\w.-]+$", about.get("image", "")):
             yield f"{name}: {service} has no image of a certain version"
