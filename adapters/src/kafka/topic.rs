@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
-/// How long a topic may take until it can be used after it was made, in seconds.
+/// How long a topic may take until it can be used after somebody made it, in seconds.
 const MAKING_SECONDS: u64 = 10;
 
 /// How long to wait before it is looked at again.
@@ -39,7 +39,7 @@ pub(super) async fn open(asking: &Arc<Asking>, config: &Config, settings: &Setti
             Some(topic) if topic.partitions != config.partitions as usize => {
                 return Err(another_number(config, &topic).into());
             }
-            Some(topic) if topic.is_served || !made => return Ok(()),
+            Some(topic) if topic.is_served => return Ok(()),
             None if !made && config.access == Access::Create => {
                 make(config, settings).await?;
                 made = true;
@@ -48,7 +48,7 @@ pub(super) async fn open(asking: &Arc<Asking>, config: &Config, settings: &Setti
             _ => {}
         }
         if Instant::now() > deadline {
-            let text = format!("the topic {} was made, but nobody serves it yet", config.name);
+            let text = format!("the topic {} is there, but nobody serves all of it", config.name);
             return Err(LogError::Away(text).into());
         }
         sleep(LOOK_AGAIN).await;
