@@ -1,6 +1,7 @@
 //! How far each partition has come, told to everybody who waits: once the store has it, and not before.
 
 use crate::batch::{News, refused_key};
+use crate::bulletin::Bulletin;
 use crate::state::{Head, Verdict, WriterEntry};
 use crate::store::damage::{self, Damaged};
 use crate::store::{Space, Store, Wanted};
@@ -10,7 +11,7 @@ use refold_domain::log::Offset;
 use refold_domain::receipt::{Position, Receipt, log_digits};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use uuid::Uuid;
 
 /// How many commits' verdicts are kept in memory per partition; older ones are looked up in the store.
@@ -27,6 +28,8 @@ pub struct Progress {
     damage: Mutex<Option<String>>,
     /// Counts what changed, in whichever partition.
     changes: watch::Sender<u64>,
+    /// What is told to other processes, if there may be some.
+    others: Option<mpsc::Sender<(u32, Bulletin)>>,
 }
 
 #[derive(Debug)]
@@ -94,7 +97,12 @@ impl Progress {
             Partition { state: watch::Sender::new(state), wanted: Notify::new(), board: Mutex::default() }
         };
         let partitions = (0..partitions).map(|_| fresh()).collect();
-        Self { log, partitions, damage: Mutex::default(), changes: watch::Sender::new(0) }
+        Self { log, partitions, damage: Mutex::default(), changes: watch::Sender::new(0), others: None }
+    }
+
+    /// The same, and what is flushed here is told to `others`, too.
+    pub fn telling(self, others: mpsc::Sender<(u32, Bulletin)>) -> Self {
+        Self { others: Some(others), ..self }
     }
 
     /// The log's id.
@@ -212,9 +220,21 @@ impl Progress {
 
     /// Tells that a flush succeeded.
     pub(crate) fn flushed(&self, partition: u32, head: Head, news: Vec<News>) {
+        if let Some(others) = &self.others {
+            // They are told at once or not at all: whoever has missed it looks at the store.
+            drop(others.try_send((partition, Bulletin::new(&head, &news))));
+        }
+        self.heard(partition, head, Some(news));
+    }
+
+    /// Tells of a flush that somebody else has made; `None` where nobody says which commits it has passed.
+    pub(crate) fn heard(&self, partition: u32, head: Head, news: Option<Vec<News>>) {
         let partition = &self.partitions[partition as usize];
         let mut board = partition.board();
-        board.extend(news);
+        match news {
+            Some(news) => board.extend(news),
+            None => board.forget(),
+        }
         self.tell(partition, head);
     }
 

@@ -3,8 +3,12 @@
 //! `Projector::step` is all of it; the rest only waits. Whatever goes wrong, the projector starts again from
 //! what the store holds: nothing that it keeps in memory is worth saving.
 
+mod follower;
+mod halt;
 mod reading;
+mod standing;
 
+pub use follower::{Follower, Heard};
 pub use reading::{Ahead, ahead};
 
 use crate::batch::{self, Batch, Folded};
@@ -12,14 +16,17 @@ use crate::catalogue::Projection;
 use crate::gate::Place;
 use crate::progress::{Condition, Progress};
 use crate::state::{Epoch, Head, Live, Mark, Seen};
-use crate::store::{Away, Flush, Flushed, Limit, Range, Space, Store, Wanted};
+use crate::store::{Flush, Flushed, Limit, Range, Space, Store, Wanted};
 use anyhow::Context;
 use bytes::Bytes;
+use halt::{Halt, RETRY_WAIT_MAX, RETRY_WAIT_MIN, goes_on, keep_on, retrying, stopped};
 use metrics::{Histogram, histogram};
 use reading::{first_of, fresh, resume, take};
+use standing::belongs;
+
 use refold_domain::commit;
 use refold_domain::hash::Hash;
-use refold_domain::log::{Bounds, End, EventLog, LogError, Offset};
+use refold_domain::log::{Bounds, End, EventLog, Offset};
 use refold_domain::metric;
 use refold_domain::rule::{self, Rule};
 use std::collections::BTreeMap;
@@ -28,12 +35,6 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// How long the first retry waits.
-const RETRY_WAIT_MIN: Duration = Duration::from_millis(50);
-/// How long a retry waits at most.
-const RETRY_WAIT_MAX: Duration = Duration::from_secs(2);
-/// How long a stopped partition waits before it looks whether somebody has acted.
-const STOPPED_WAIT: Duration = Duration::from_secs(5);
 /// How long a partition that has nothing to fold waits before it looks whether the store still stands where it
 /// left it.
 const IDLE_WAIT: Duration = Duration::from_secs(1);
@@ -59,47 +60,10 @@ pub struct Projector {
     pub progress: Arc<Progress>,
 }
 
-/// Why a projector does not go on with what it has.
-#[derive(Debug)]
-enum Halt {
-    /// Somebody else changed the store: read everything again from there.
-    StartAgain,
-    /// Something failed that may work the next time.
-    Failed(anyhow::Error),
-    /// Nothing that this process can do will help.
-    Stopped { reason: String, remedy: String },
-}
-
 impl Projector {
     /// Follows the partition until the future is dropped.
     pub async fn run(self) {
-        let mut wait = RETRY_WAIT_MIN;
-        loop {
-            let before = self.position();
-            let Err(halt) = self.follow().await;
-            if self.position() != before {
-                wait = RETRY_WAIT_MIN;
-            }
-            match halt {
-                Halt::StartAgain => {
-                    tracing::info!(partition = self.place.partition, "starting again from the store");
-                }
-                Halt::Failed(error) => {
-                    self.progress.note(&error);
-                    let reason = format!("{error:#}");
-                    self.retrying(&error, &reason);
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(RETRY_WAIT_MAX);
-                }
-                Halt::Stopped { reason, remedy } => {
-                    let condition = Condition::Stopped { reason: reason.clone(), remedy: remedy.clone() };
-                    if self.tell(condition) {
-                        tracing::error!(partition = self.place.partition, remedy, "stopped: {reason}");
-                    }
-                    tokio::time::sleep(STOPPED_WAIT).await;
-                }
-            }
-        }
+        keep_on(self.place.partition, &self.progress, || self.follow()).await;
     }
 
     async fn follow(&self) -> Result<std::convert::Infallible, Halt> {
@@ -107,11 +71,7 @@ impl Projector {
         let mut records = resume(self.log.as_ref(), self.place.partition, &head).await?;
         // Not before: nobody may be shown a store that the log does not bear out.
         self.progress.restarted(self.place.partition, head.clone());
-        let before = self.progress.state(self.place.partition).condition;
-        self.tell(Condition::Running);
-        if matches!(before, Condition::Stopped { .. }) {
-            tracing::info!(partition = self.place.partition, "goes on: what stopped it is mended");
-        }
+        goes_on(self.place.partition, &self.progress);
         let mut next = Instant::now();
         loop {
             self.rest_until(next).await;
@@ -152,28 +112,9 @@ impl Projector {
         let bounds = self.log.bounds(self.place.partition).await.context("cannot read the log");
         let (loaded, bounds) = (loaded?, bounds?);
         match loaded.head {
-            Some(head) => self.check(head, bounds),
+            Some(head) => belongs(self.place.log, &head, bounds).map(|()| head),
             None => self.create(bounds).await,
         }
-    }
-
-    fn check(&self, head: Head, bounds: Bounds) -> Result<Head, Halt> {
-        if head.log != self.place.log {
-            return Err(stopped(
-                format!("the store belongs to the log {}, not to {}", head.log, self.place.log),
-                "run `refold store empty`, or give each log a data directory of its own",
-            ));
-        }
-        if bounds.first != Some(head.genesis.offset) {
-            return Err(stopped(
-                format!(
-                    "the log begins at offset {:?}, not at its genesis at {}: history was deleted",
-                    bounds.first, head.genesis.offset
-                ),
-                "restore the log from a backup and take away whatever deletes its records",
-            ));
-        }
-        Ok(head)
     }
 
     async fn create(&self, bounds: Bounds) -> Result<Head, Halt> {
@@ -326,36 +267,11 @@ impl Projector {
         Ok(scanned.entries.into_iter().map(key).collect::<Result<_, _>>()?)
     }
 
-    fn position(&self) -> Option<Mark> {
-        self.progress.state(self.place.partition).head.map(|head| head.position)
-    }
-
-    /// Says it once, however often it is tried; of a log or store that is away they say it themselves, in one line and not in
-    /// one for each partition.
     fn retrying(&self, error: &anyhow::Error, reason: &str) {
-        let is_away = error.is::<Away>() || matches!(error.downcast_ref(), Some(LogError::Away(_)));
-        if self.tell(Condition::Retrying(reason.to_owned())) && !is_away {
-            tracing::warn!(partition = self.place.partition, "trying again: {reason}");
-        }
+        retrying(self.place.partition, &self.progress, error, reason);
     }
 
     fn tell(&self, condition: Condition) -> bool {
         self.progress.set_condition(self.place.partition, condition)
-    }
-}
-
-fn stopped(reason: String, remedy: &str) -> Halt {
-    Halt::Stopped { reason, remedy: remedy.to_owned() }
-}
-
-impl From<anyhow::Error> for Halt {
-    fn from(error: anyhow::Error) -> Self {
-        Self::Failed(error)
-    }
-}
-
-impl From<LogError> for Halt {
-    fn from(error: LogError) -> Self {
-        Self::Failed(anyhow::Error::new(error).context("cannot read the log"))
     }
 }

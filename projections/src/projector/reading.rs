@@ -44,6 +44,7 @@ pub async fn ahead(log: &dyn EventLog, partition: u32, head: &Head) -> anyhow::R
         Ok(ahead) => Ok(ahead),
         Err(Halt::Stopped { reason, .. }) => Err(anyhow::anyhow!(reason)),
         Err(Halt::Failed(error)) => Err(error),
+        Err(Halt::Waits(reason)) => Err(anyhow::anyhow!(reason)),
         Err(Halt::StartAgain) => Err(anyhow::anyhow!("somebody else is at work")),
     }
 }
