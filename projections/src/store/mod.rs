@@ -12,7 +12,7 @@ pub mod redis;
 mod sqlite;
 
 pub use memory::{MemoryStore, Snapshot};
-pub use place::Place;
+pub use place::{Opened, Place};
 pub use redis::RedisStore;
 pub use sqlite::SqliteStore;
 

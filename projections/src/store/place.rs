@@ -2,6 +2,7 @@
 
 use super::redis::options;
 use super::{Away, RedisStore, SqliteStore, Store, damage, kinds, redis};
+use crate::peers::Peers;
 use refold_domain::nearest;
 use refold_domain::options::Options;
 use std::fmt;
@@ -22,6 +23,14 @@ pub enum Place {
         /// How many partitions the log has.
         partitions: u32,
     },
+}
+
+/// A store that is open.
+pub struct Opened {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// Those who share it, where several processes can.
+    pub peers: Option<Arc<dyn Peers>>,
 }
 
 impl Place {
@@ -51,11 +60,15 @@ impl Place {
     ///
     /// # Errors
     /// Why it cannot be used: [`Away`] where it may be later.
-    pub async fn open(&self) -> anyhow::Result<Arc<dyn Store>> {
+    pub async fn open(&self) -> anyhow::Result<Opened> {
         Ok(match self {
-            Self::Embedded(directory) => Arc::new(SqliteStore::open(directory)?),
+            Self::Embedded(directory) => {
+                Opened { store: Arc::new(SqliteStore::open(directory)?), peers: None }
+            }
             Self::Redis { options, name, partitions } => {
-                Arc::new(RedisStore::open(options, name, *partitions).await?)
+                let store = RedisStore::open(options, name, *partitions).await?;
+                let peers = Arc::new(store.peers());
+                Opened { store: Arc::new(store), peers: Some(peers) }
             }
         })
     }

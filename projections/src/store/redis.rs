@@ -3,7 +3,7 @@
 //! [`options`] are its settings; [`connection`] is a connection, which comes back by itself, and `contact` tells when it is lost;
 //! `failure` says what an error means; `server` refuses servers that throw away what they are given; `keys` names what is
 //! stored, `form` writes and reads it, and `script` has what Redis does with it in one step; `catalogue` says which
-//! incarnation of all that is in force, and `sweep` deletes the others.
+//! incarnation of all that is in force, and `sweep` deletes the others. [`RedisPeers`] are the processes that share it.
 
 mod catalogue;
 pub mod connection;
@@ -12,6 +12,7 @@ mod failure;
 mod form;
 mod keys;
 pub mod options;
+mod peers;
 mod script;
 mod server;
 mod sweep;
@@ -24,6 +25,7 @@ use connection::Connection;
 use contact::Contact;
 use keys::{Keys, PartitionKeys};
 use options::Options;
+pub use peers::RedisPeers;
 use redis::Value;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -101,6 +103,11 @@ impl RedisStore {
     /// A connection to where it is.
     pub fn connection(&self) -> &Connection {
         &self.shared.writing
+    }
+
+    /// The processes that share it.
+    pub fn peers(&self) -> RedisPeers {
+        RedisPeers(Arc::clone(&self.shared))
     }
 }
 

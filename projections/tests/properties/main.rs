@@ -13,6 +13,7 @@ mod model;
 mod naive;
 mod naive_numbers;
 mod numbers;
+mod peers;
 mod projector;
 mod redis;
 mod redis_alone;

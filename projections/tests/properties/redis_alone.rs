@@ -136,8 +136,8 @@ async fn what_the_user_may_not_do_is_told_before_anything_is_written() {
         ask::<Value>(&admin, &words).await
     };
     let commands = "+evalsha +script|load +info +type +hget +hmget +hset +hdel +zadd +zrem +zrange +sadd +srem +smembers +del \
-        +unlink +expire";
-    let all: Vec<_> = ["~*"].into_iter().chain(commands.split_whitespace()).collect();
+        +unlink +expire +hgetall +zscore +zremrangebyscore +pexpire +time +publish +subscribe";
+    let all: Vec<_> = ["~*", "&*"].into_iter().chain(commands.split_whitespace()).collect();
     rights(&all).await;
     let store = open(&of_user(&user), &name).await;
     let (one, two) = (head_at(1), head_at(2));

@@ -34,6 +34,21 @@ impl Keys {
         format!("{}{{{}}}/former", self.prefix(), self.name)
     }
 
+    /// The processes that fold, by when they are taken for dead.
+    pub(super) fn members(&self) -> String {
+        format!("{}{{{}}}/members", self.prefix(), self.name)
+    }
+
+    /// Who folds which partition.
+    pub(super) fn claims(&self) -> String {
+        format!("{}{{{}}}/claims", self.prefix(), self.name)
+    }
+
+    /// The channel on which processes tell each other what was flushed.
+    pub(super) fn flushes(&self) -> String {
+        format!("{}{{{}}}/flushes", self.prefix(), self.name)
+    }
+
     pub(super) fn partition(&self, incarnation: Uuid, partition: u32) -> PartitionKeys {
         PartitionKeys(format!("{}{{{}.p{partition}}}/{incarnation}", self.prefix(), self.name))
     }

@@ -18,7 +18,10 @@ pub(super) static LOAD: Script = script!("#!lua flags=no-writes", "types.lua", "
 pub(super) static SCAN: Script = script!("#!lua flags=no-writes", "types.lua", "scan.lua");
 pub(super) static PROBE: Script = script!("#!lua flags=no-writes", "rights.lua", "probe.lua");
 pub(super) static FLUSH: Script = script!("#!lua", "types.lua", "rights.lua", "flush.lua");
-// These are small, and make room.
+pub(super) static FOLDED: Script = script!("#!lua flags=no-writes", "folded.lua");
+// These are small, or make room.
+pub(super) static CLAIM: Script = script!("#!lua flags=allow-oom", "claim.lua");
+pub(super) static RESIGN: Script = script!("#!lua flags=allow-oom", "resign.lua");
 pub(super) static RESET: Script = script!("#!lua flags=allow-oom", "types.lua", "rights.lua", "reset.lua");
 pub(super) static RETIRE: Script = script!("#!lua flags=allow-oom", "types.lua", "retire.lua");
 pub(super) static ABANDON: Script = script!("#!lua flags=allow-oom", "types.lua", "abandon.lua");

@@ -29,7 +29,9 @@ pub(super) async fn check(connection: &Connection, keys: &Keys) -> anyhow::Resul
         }
     }
     let sample = keys.partition(Uuid::nil(), 0).head();
-    let _: String = PROBE.on(&[sample], 0, 0).run(connection).await?;
+    let mut probe = PROBE.on(&[sample], 1, 0);
+    probe.arg(keys.flushes());
+    let _: String = probe.run(connection).await?;
     Ok(())
 }
 
