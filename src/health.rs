@@ -6,13 +6,17 @@ use jiff::Timestamp;
 use refold_projections::progress::{Condition, State};
 use refold_projections::state::{Head, Seen};
 use refold_projections::store::Wanted;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
 
 /// How long a dependency may take to answer before it counts as down.
 const PROBE_WAIT: Duration = Duration::from_secs(2);
+
+/// What is told of a partition that nobody folds.
+const UNFOLDED: &str =
+    "no process folds it just now: if that stays, start one with the role \"projector\" or \"all\"";
 
 /// Something that the service depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,9 +53,15 @@ impl Health {
             Err(_) => (Some("it does not answer in time".to_owned()), None),
         };
         let mut all = vec![self.probed("log", log), self.probed("store", store)];
+        let folded = folded(service).await;
         for partition in partitions {
             let stored = stored.as_ref().map(|stored| stored[partition as usize].head.as_ref());
-            all.push(of_partition(partition, &service.progress.state(partition), stored));
+            let mut state = of_partition(partition, &service.progress.state(partition), stored);
+            if state.problem.is_none() && folded.as_ref().is_some_and(|folded| !folded.contains(&partition)) {
+                // It is up: what is there can be asked for, and another takes it over in a moment, if there is one.
+                state.problem = Some(UNFOLDED.to_owned());
+            }
+            all.push(state);
         }
         all
     }
@@ -65,6 +75,11 @@ impl Health {
         }
         Dependency { name: name.to_owned(), up, since: state.1, problem }
     }
+}
+
+/// The partitions that some process folds, where there may be several and the store says so.
+async fn folded(service: &Service) -> Option<BTreeSet<u32>> {
+    timeout(PROBE_WAIT, service.peers.as_ref()?.folded()).await.ok()?.ok()
 }
 
 /// `stored` is what the store holds of the partition now, where it could be asked: it may have been emptied without

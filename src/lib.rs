@@ -4,7 +4,7 @@
 //! runs until it is stopped. A request enters through [`http`]; [`commands`] looks at the store, has the domain
 //! decide and waits for the verdict; the [`writer`] packs commands into commits and appends them to the log that
 //! [`genesis`] opened. The [`tail`] reads back what
-//! happened for all who follow it. [`service`] holds all of it together; [`health`] and [`telemetry`] tell how it is doing,
+//! happened for all who follow it. The [`workers`] fold the log, each process its share. [`service`] holds all of it together; [`health`] and [`telemetry`] tell how it is doing,
 //! and [`process`] asks the system for what it needs.
 
 pub mod access;
@@ -22,4 +22,5 @@ pub mod settings;
 mod simulation;
 pub mod tail;
 pub mod telemetry;
+pub mod workers;
 pub mod writer;

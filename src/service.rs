@@ -6,24 +6,25 @@ use crate::access::{Accounts, secrets};
 use crate::commands::Commands;
 use crate::genesis;
 use crate::health::Health;
-use crate::settings::{Settings, StoreKind};
+use crate::settings::{Settings, StoreKind, role};
 use crate::tail::{Sources, Tail};
+use crate::workers::{self, Beside};
 use crate::writer::Writer;
 use anyhow::{Context, bail};
 use refold_adapters::lock::DataDir;
-use refold_adapters::{Access, Config};
+use refold_adapters::{Access, Config, embedded};
 use refold_domain::log::{End, EventLog, Offset};
 use refold_domain::receipt::Position;
 use refold_projections::catalogue::{self, Projection};
-use refold_projections::gate::Place;
+use refold_projections::peers::Peers;
 use refold_projections::progress::Progress;
-use refold_projections::projector::Projector;
-use refold_projections::store::{self, Limit, Store, Wanted, kinds};
+use refold_projections::store::{self, Limit, Opened, Store, Wanted, kinds};
 use refold_projections::view::Query;
 use refold_projections::{definition, query};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -31,6 +32,9 @@ use uuid::Uuid;
 const PAGE_WAIT: Duration = Duration::from_secs(10);
 /// How much is read at a time where all is wanted.
 const EVERY: Limit = Limit { entries: 10_000, bytes: 4 << 20 };
+
+/// How long a process that ends waits for the store to hear that it folds no more.
+const RESIGN_WAIT: Duration = Duration::from_secs(2);
 
 /// The running system behind HTTP.
 pub struct Service {
@@ -57,6 +61,10 @@ pub struct Service {
     writer: Arc<Writer>,
     /// The projectors, and who reads for the tail.
     workers: Mutex<Vec<JoinSet<()>>>,
+    /// Those who share the store, where several processes can.
+    pub peers: Option<Arc<dyn Peers>>,
+    /// What this process is known by to them.
+    member: Uuid,
     _data_dir: DataDir,
 }
 
@@ -66,6 +74,7 @@ impl Service {
     /// # Errors
     /// Where something is not as it must be: the reason, and what to do.
     pub async fn start(settings: &Settings) -> anyhow::Result<Self> {
+        role::refuse_alone(settings)?;
         let definitions =
             definition::load(settings.projections.dir.as_deref(), &settings.vehicles.suspicious)?;
         // Before anything is written: where there can be none, nothing may be served.
@@ -76,7 +85,7 @@ impl Service {
         let partitions = NonZeroU32::new(settings.log.partitions).context("log.partitions is 0")?;
         let place = store_place(settings)?;
         let unusable = |error| unusable(&place, error);
-        let store = place.open().await.map_err(unusable)?;
+        let Opened { store, peers } = place.open().await.map_err(unusable)?;
         let folded = folded_log(store.as_ref(), partitions.get()).await.map_err(unusable)?;
         let found = genesis::find(log.as_ref(), partitions).await.context("cannot open the log")?;
         // Before a new log is made: one that is missing is not one that never was.
@@ -87,7 +96,11 @@ impl Service {
         };
         let projections = catalogue::open(store.as_ref(), definitions).await.map_err(unusable)?;
         let projections = Arc::new(projections);
-        let progress = Arc::new(Progress::new(id, partitions.get()));
+        // The embedded log is this process's alone, whoever shares the store.
+        let peers = peers.filter(|_| settings.log.broker != embedded::NAME);
+        let (telling, untold) = mpsc::channel(workers::UNTOLD_MAX);
+        let progress = Progress::new(id, partitions.get());
+        let progress = Arc::new(if peers.is_some() { progress.telling(telling) } else { progress });
         let queue = settings.writer.queue_commands_max;
         let writer = Arc::new(Writer::start(&log, id, partitions.get(), queue));
         let commands = Arc::new(Commands {
@@ -100,21 +113,24 @@ impl Service {
             recalled: Arc::default(),
         });
         let users = Arc::new(Users::new(&commands, &settings.auth)?);
-        let projector = |partition| Projector {
-            place: Place { log: id, partitions: partitions.get(), partition },
+        let folding = workers::Sources {
             log: Arc::clone(&log),
             store: Arc::clone(&store),
             projections: Arc::clone(&projections),
             progress: Arc::clone(&progress),
         };
-        let mut projectors = JoinSet::new();
-        for partition in 0..partitions.get() {
-            projectors.spawn(projector(partition).run());
-        }
+        let member = Uuid::now_v7();
+        let folders = match &peers {
+            Some(peers) => {
+                let beside = Beside { peers: Arc::clone(peers), member, role: settings.role, untold };
+                workers::share(&folding, beside)
+            }
+            None => workers::fold_all(&folding),
+        };
         let sources =
             Sources { log: Arc::clone(&log), store: Arc::clone(&store), progress: Arc::clone(&progress) };
         let (tail, readers) = Tail::start(sources);
-        let workers = Mutex::new(vec![projectors, readers]);
+        let workers = Mutex::new(vec![folders, readers]);
         let health = Health::default();
         Ok(Self {
             log,
@@ -129,6 +145,8 @@ impl Service {
             users,
             writer,
             workers,
+            peers,
+            member,
             _data_dir: data_dir,
         })
     }
@@ -218,6 +236,15 @@ impl Service {
         self.writer.problem()
     }
 
+    /// Leaves what it folded to others at once: they would have to find out.
+    async fn resign(&self) {
+        let Some(peers) = &self.peers else { return };
+        let resigned = tokio::time::timeout(RESIGN_WAIT, peers.resign(self.member)).await;
+        if let Err(error) = resigned.map_err(anyhow::Error::from).flatten() {
+            tracing::warn!("others take over what was folded here only after some seconds: {error:#}");
+        }
+    }
+
     /// Takes no more commands, finishes those held, and stops to fold.
     ///
     /// # Errors
@@ -228,6 +255,7 @@ impl Service {
         for mut workers in workers {
             workers.shutdown().await;
         }
+        self.resign().await;
         finished.context("the log has not confirmed every command that was taken: their outcome is unknown")
     }
 }

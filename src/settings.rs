@@ -8,6 +8,7 @@ pub mod cors;
 mod keys;
 mod layer;
 mod options;
+pub mod role;
 mod routes;
 pub mod secret;
 pub mod vehicles;
@@ -36,6 +37,8 @@ pub const CONFIG_VARIABLE: &str = "REFOLD_CONFIG";
 pub struct Settings {
     /// The directory that holds everything written.
     pub data_dir: PathBuf,
+    /// What the process does.
+    pub role: role::Role,
     /// How HTTP is served.
     pub http: Http,
     /// How tokens are signed, and how logins are held up.

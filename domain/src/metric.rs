@@ -117,6 +117,9 @@ pub const PROJECTOR_BATCH_RECORDS: &str = "refold_projector_batch_records";
 /// Time from handing a flush to the store to its outcome.
 pub const PROJECTOR_FLUSH_SECONDS: &str = "refold_projector_flush_duration_seconds";
 
+/// Partitions that this process folds, where several processes share them.
+pub const PROJECTOR_PARTITIONS: &str = "refold_projector_partitions";
+
 // HTTP.
 
 /// Requests answered, by method and status class.
@@ -241,6 +244,12 @@ pub const ALL: &[Metric] = &[
         kind: Kind::Histogram,
         unit: Unit::Seconds,
         help: "time from handing a flush to the store to its outcome",
+    },
+    Metric {
+        name: PROJECTOR_PARTITIONS,
+        kind: Kind::Gauge,
+        unit: Unit::Count,
+        help: "partitions that this process folds, where several processes share them",
     },
     Metric {
         name: HTTP_REQUESTS,

@@ -9,8 +9,8 @@ use crate::health::harm;
 use crate::http::known_routes;
 use crate::process;
 use crate::service::{folded_log, log_config, refuse_other_logs, store_place};
-use crate::settings::Settings;
 use crate::settings::access::Need;
+use crate::settings::{Settings, role};
 use anyhow::{Context, Result};
 use refold_adapters::lock::{DataDir, ensure_no_file};
 use refold_adapters::{Access, Config, embedded};
@@ -106,7 +106,10 @@ fn writable(file: &Path) -> Option<Check> {
 }
 
 fn usable(settings: &Settings) -> Check {
-    Check::ok("settings", format!("usable; data in {}", settings.data_dir.display()))
+    match role::refuse_alone(settings) {
+        Ok(()) => Check::ok("settings", format!("usable; data in {}", settings.data_dir.display())),
+        Err(error) => Check::failed("settings", format!("{error:#}"), "until then a start is refused"),
+    }
 }
 
 fn unusable(error: &anyhow::Error) -> Check {

@@ -19,6 +19,7 @@ pub mod user;
 
 use crate::plain::lines;
 use crate::settings::Settings;
+use crate::settings::role::Role;
 use anyhow::{Error, Result};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -51,6 +52,7 @@ refold/config.toml and from ./refold.toml where they exist. config/default.toml 
 const SERVE_EXAMPLES: &str = "Examples:
   refold serve
   refold serve --config refold.toml
+  refold serve --config config/nats.toml --config config/redis.toml --role api
   REFOLD__HTTP__LISTEN=127.0.0.1:9000 REFOLD__DATA_DIR=/var/lib/refold refold serve
 
 Every setting is explained in config/default.toml. The variable of one is REFOLD__ and its key, with __ for the dot.";
@@ -86,7 +88,7 @@ pub enum Command {
     /// Serve commands and queries until stopped
     ///
     /// Serves the page at /, the API with its description at /docs, and everything that the API describes. Needs nothing
-    /// but a directory to write to; one process at a time has it. SIGTERM or Ctrl-C stops it: what is under way is
+    /// but a directory to write to; one process at a time has it, unless a broker and Redis hold all there is. SIGTERM or Ctrl-C stops it: what is under way is
     /// finished first. The log goes to standard error.
     ///
     /// Exit codes: 0 stopped and all finished, 1 it must not start (and why), or something was not finished, 2 typed
@@ -96,6 +98,9 @@ pub enum Command {
         /// More settings files.
         #[command(flatten)]
         files: Files,
+        /// What the process does, instead of what the setting `role` says
+        #[arg(long, value_enum)]
+        role: Option<Role>,
     },
     /// Look whether settings, log, store and definitions are in order; changes neither log nor store
     ///
@@ -241,7 +246,10 @@ impl Cli {
             Settings::load(&files)
         };
         match self.command {
-            Command::Serve { files } => serve::run(settings(files)?),
+            Command::Serve { files, role } => {
+                let settings = settings(files)?;
+                serve::run(Settings { role: role.unwrap_or(settings.role), ..settings })
+            }
             Command::Check { files, json } => check::run(settings(files), json),
             Command::Tail(options) => tail::run(&options),
             Command::Token(options) => token::run(settings(options.files.clone())?, &options),
@@ -296,13 +304,14 @@ mod tests {
     fn files_stand_before_and_after_the_command() {
         let typed = parse("refold --config a --config b serve --config c").unwrap();
         assert_eq!(typed.files, files(&["a", "b"]));
-        assert_eq!(typed.command, Command::Serve { files: files(&["c"]) });
+        assert_eq!(typed.command, Command::Serve { files: files(&["c"]), role: None });
     }
 
     #[test]
     fn every_command_is_understood() {
         for (line, command) in [
-            ("refold serve", Command::Serve { files: files(&[]) }),
+            ("refold serve", Command::Serve { files: files(&[]), role: None }),
+            ("refold serve --role api", Command::Serve { files: files(&[]), role: Some(Role::Api) }),
             ("refold topics create", Command::Topics(TopicsCommand::Create { files: files(&[]) })),
             ("refold check", Command::Check { files: files(&[]), json: false }),
             ("refold completions fish", Command::Completions { shell: Shell::Fish }),

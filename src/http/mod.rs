@@ -32,6 +32,7 @@ pub mod link;
 pub mod live;
 pub mod login;
 pub mod measure;
+pub mod misplaced;
 pub mod ndjson;
 pub mod needs;
 pub mod operations;
@@ -128,7 +129,7 @@ pub fn known_routes() -> Vec<Route> {
 
 /// Everything that is served, to those whom `table` lets in.
 pub fn routes(service: &Arc<Service>, table: &Arc<Table>, settings: &Settings) -> impl Endpoint + use<> {
-    let limits = &settings.http;
+    let (limits, role) = (&settings.http, settings.role);
     let streams = streams::Streams::new(limits);
     let apis: Apis = (
         foods::Foods(Arc::clone(service)),
@@ -161,8 +162,9 @@ pub fn routes(service: &Arc<Service>, table: &Arc<Table>, settings: &Settings) -
         .data(ndjson::Places::new(limits.ndjson_requests_max))
         .data(Arc::new(limits.clone()))
         .data(Arc::clone(table))
-        .before(|request| async move {
+        .before(move |request| async move {
             headers::check_host(&request)?;
+            misplaced::refuse(role, &request)?;
             Ok(request)
         })
         .catch_all_error(|error| async { problem::of_error(error) })

@@ -42,6 +42,7 @@ pub(super) const ACCESS: &str = "access";
 /// Every key but those of [`ACCESS`], with what is allowed for it.
 pub(super) const KEYS: &[(&str, Allowed)] = &[
     ("data_dir", Allowed::Path),
+    ("role", Allowed::Word(&["all", "api", "projector"])),
     ("http.listen", Allowed::Address),
     ("http.body_bytes_max", Allowed::Number(1_024..=16 * MIB)),
     ("http.ndjson_bytes_max", Allowed::Number(1_024..=64 * MIB)),

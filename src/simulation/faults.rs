@@ -35,6 +35,8 @@ pub(super) struct Faults {
     pub flush_fails: u32,
     /// A flush is applied, and an error is answered.
     pub flush_unheard: u32,
+    /// What one process tells the others does not reach one of them.
+    pub unheard: u32,
     /// An answer comes later than its effect.
     pub answers_late: u32,
     /// A process is killed.
@@ -77,6 +79,7 @@ impl Faults {
             store_down: some(25, 150),
             flush_fails: some(30, 300),
             flush_unheard: some(35, 400),
+            unheard: some(40, 500),
             answers_late: some(60, 800),
             kill: some(40, 10),
             start: some(100, 60).max(10),

@@ -3,7 +3,7 @@
 //!
 //! A seed is a schedule. It says which faults there are and how often ([`faults`]); how many processes and clients
 //! there are ([`world`]), what clients want ([`intent`], [`many`]) and how they go about it ([`client`]); and in which order
-//! all calls on the log and the store ([`log`], [`store`]) have their effect and are answered ([`turnstile`]). Then
+//! all calls on the log, the store and other processes ([`log`], [`store`], [`peers`]) have their effect and are answered ([`turnstile`]). Then
 //! all is healed and must come to rest. What clients were told and shown on the way, and what the store holds in the
 //! end, is held ([`check`], [`dump`]) against the [`model`], which derives it from the log alone.
 //!
@@ -19,6 +19,7 @@ mod intent;
 mod log;
 mod many;
 mod model;
+mod peers;
 mod process;
 mod sabotage;
 mod store;

@@ -1,24 +1,27 @@
 //! A process as `refold serve` makes it: the real writer, commands and projectors over a broken world.
 
 use super::log;
+use super::peers::Peers;
 use super::store;
 use super::turnstile::{Caller, Role};
 use super::world::Outside;
 use crate::commands::{Commands, Recalled};
 use crate::genesis;
+use crate::settings::role;
+use crate::workers::{self, Beside, UNTOLD_MAX};
 use crate::writer::Writer;
+use futures::FutureExt;
 use refold_domain::log::EventLog;
 use refold_projections::catalogue::{self, Projection};
 use refold_projections::definition::Definition;
-use refold_projections::gate::Place;
 use refold_projections::progress::Progress;
-use refold_projections::projector::Projector;
 use refold_projections::store::Store;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 /// How many commands may wait for a partition's writer.
 const QUEUE_COMMANDS: usize = 4;
@@ -28,6 +31,7 @@ const START_WAIT: Duration = Duration::from_millis(100);
 /// A process that was started; it may not be ready yet.
 pub(super) struct Process {
     pub number: u32,
+    role: role::Role,
     outside: Arc<Outside>,
     tasks: Mutex<JoinSet<()>>,
     ready: Mutex<Option<Arc<Ready>>>,
@@ -44,9 +48,10 @@ pub(super) struct Ready {
 }
 
 impl Process {
-    pub(super) fn start(outside: &Arc<Outside>, number: u32) -> Arc<Self> {
+    pub(super) fn start(outside: &Arc<Outside>, number: u32, role: role::Role) -> Arc<Self> {
         let process = Arc::new(Self {
             number,
+            role,
             outside: Arc::clone(outside),
             tasks: Mutex::new(JoinSet::new()),
             ready: Mutex::new(None),
@@ -70,18 +75,22 @@ impl Process {
         let log = genesis::open(self.log(&caller).as_ref(), partitions).await?;
         let projections = Arc::new(catalogue::open(self.store(&caller).as_ref(), definitions()).await?);
         let put_back = self.outside.store.put_back_count();
-        let progress = Arc::new(Progress::new(log, partitions.get()));
-        for partition in 0..partitions.get() {
-            let caller = Arc::new(Caller::new(self.number, Role::Projector));
-            let projector = Projector {
-                place: Place { log, partitions: partitions.get(), partition },
-                log: self.log(&caller),
-                store: self.store(&caller),
-                projections: Arc::clone(&projections),
-                progress: Arc::clone(&progress),
-            };
-            self.spawn(projector.run());
-        }
+        let (telling, untold) = mpsc::channel(UNTOLD_MAX);
+        let progress = Arc::new(Progress::new(log, partitions.get()).telling(telling));
+        let caller = Arc::new(Caller::new(self.number, Role::Projector));
+        let sources = workers::Sources {
+            log: self.log(&caller),
+            store: self.store(&caller),
+            projections: Arc::clone(&projections),
+            progress: Arc::clone(&progress),
+        };
+        let peers = Peers {
+            shared: Arc::clone(&self.outside.peers),
+            caller: Arc::new(Caller::new(self.number, Role::Peers)),
+        };
+        let member = Uuid::from_u128(self.number.into());
+        let beside = Beside { peers: Arc::new(peers), member, role: self.role, untold };
+        self.spawn(workers::share(&sources, beside).join_all().map(drop));
         let writing = self.log(&Arc::new(Caller::new(self.number, Role::Writer)));
         let writer = Arc::new(Writer::start(&writing, log, partitions.get(), QUEUE_COMMANDS));
         *self.ready.lock().expect("unpoisoned") =

@@ -32,6 +32,7 @@ pub(super) enum Role {
     Start,
     Writer,
     Projector,
+    Peers,
     Client(u32),
 }
 

@@ -7,10 +7,12 @@ use super::faults::Faults;
 use super::log::Broker;
 use super::many::Fed;
 use super::model::Model;
+use super::peers;
 use super::process::{Process, Ready};
 use super::store::Shared;
 use super::store::at_once;
 use super::turnstile::Turnstile;
+use crate::settings::role::Role;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use refold_domain::{rule, stream};
@@ -40,6 +42,7 @@ pub(super) struct Outside {
     pub faults: Arc<Faults>,
     pub broker: Arc<Broker>,
     pub store: Arc<Shared>,
+    pub peers: Arc<peers::Shared>,
     pub partitions: u32,
 }
 
@@ -106,9 +109,15 @@ impl World {
             odd: Mutex::default(),
             put_back: AtomicUsize::new(0),
         });
+        let peers = Arc::new(peers::Shared {
+            turnstile: Arc::clone(&turnstile),
+            faults: Arc::clone(&faults),
+            roster: Mutex::default(),
+            listeners: Mutex::default(),
+        });
         let slots = rng.random_range(1..=3);
         Arc::new(Self {
-            outside: Arc::new(Outside { turnstile, faults, broker, store, partitions: PARTITIONS }),
+            outside: Arc::new(Outside { turnstile, faults, broker, store, peers, partitions: PARTITIONS }),
             processes: Mutex::new(vec![None; slots]),
             started: Mutex::new(0),
             asked: Mutex::default(),
@@ -296,8 +305,10 @@ impl World {
     fn start(self: &Arc<Self>, slot: usize) {
         let mut started = self.started.lock().expect("unpoisoned");
         *started += 1;
-        let process = Process::start(&self.outside, *started);
-        self.turnstile().note(|| format!("process {started} is started"));
+        // Somebody must fold; the others may.
+        let role = if slot == 0 || self.turnstile().rolls(500) { Role::All } else { Role::Api };
+        let process = Process::start(&self.outside, *started, role);
+        self.turnstile().note(|| format!("process {started} ({role}) is started"));
         self.processes.lock().expect("unpoisoned")[slot] = Some(process);
     }
 

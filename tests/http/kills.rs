@@ -171,8 +171,18 @@ async fn nothing_is_lost(client: &Client, journal: &Journal) {
     receipts_are_readable(client, &answered).await;
     let counted = client.get("/aggregated").send().await.is(200).json();
     let counted = counts(&counted);
-    let begun = journal.begun.lock().unwrap().clone();
-    let mut acknowledged: BTreeMap<String, u64> = BTreeMap::new();
+    let begun = journal.begun();
+    for (food, acknowledged) in &acknowledged(&answered) {
+        assert!(counted.get(food) >= Some(acknowledged), "{food}: {counted:?}, acknowledged {acknowledged}");
+    }
+    for (food, counted) in &counted {
+        assert!(begun.get(food) >= Some(counted), "{food}: {counted}, begun {begun:?}");
+    }
+}
+
+/// How often each food was said to be counted.
+pub(crate) fn acknowledged(answered: &[(Call, Answer)]) -> BTreeMap<String, u64> {
+    let mut acknowledged = BTreeMap::new();
     for (call, _) in answered.iter().filter(|(_, answer)| answer.status == 201) {
         for sent in call.lines() {
             if let Some(food) = sent["food"].as_str() {
@@ -180,12 +190,7 @@ async fn nothing_is_lost(client: &Client, journal: &Journal) {
             }
         }
     }
-    for (food, acknowledged) in &acknowledged {
-        assert!(counted.get(food) >= Some(acknowledged), "{food}: {counted:?}, acknowledged {acknowledged}");
-    }
-    for (food, counted) in &counted {
-        assert!(begun.get(food) >= Some(counted), "{food}: {counted}, begun {begun:?}");
-    }
+    acknowledged
 }
 
 async fn receipts_are_readable(client: &Client, answered: &[(Call, Answer)]) {
@@ -235,7 +240,7 @@ fn commands(job: &Job) -> usize {
     }
 }
 
-fn counts(aggregated: &Value) -> BTreeMap<String, u64> {
+pub(crate) fn counts(aggregated: &Value) -> BTreeMap<String, u64> {
     let count = |row: &Value| (row["food"].as_str().unwrap().to_owned(), row["count"].as_u64().unwrap());
     aggregated.as_array().unwrap().iter().map(count).collect()
 }
@@ -314,7 +319,12 @@ impl Journal {
         in_time("answered", count.wait_for(|count| *count >= answered)).await.unwrap();
     }
 
-    fn answered(&self) -> Vec<(Call, Answer)> {
+    /// How often each food was asked to be counted.
+    pub(crate) fn begun(&self) -> BTreeMap<String, u64> {
+        self.begun.lock().unwrap().clone()
+    }
+
+    pub(crate) fn answered(&self) -> Vec<(Call, Answer)> {
         self.done.lock().unwrap().clone()
     }
 }

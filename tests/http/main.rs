@@ -38,6 +38,7 @@ mod raw;
 mod redis;
 mod remote;
 mod request_ids;
+mod roles;
 mod secrets;
 mod server;
 #[path = "../../adapters/tests/servers/mod.rs"]

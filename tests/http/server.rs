@@ -111,6 +111,11 @@ impl Server {
         self.home().join("data")
     }
 
+    /// Where whatever process serves now listens.
+    pub(crate) fn address(&self) -> watch::Receiver<Option<SocketAddr>> {
+        self.address.subscribe()
+    }
+
     /// Somebody who talks to whatever process serves now.
     pub(crate) fn client(&self) -> Client {
         Client::new(self.address.subscribe())
@@ -194,8 +199,13 @@ impl Server {
 
     /// Asks it to stop (SIGTERM) and waits for nothing.
     pub(crate) async fn terminate(&self) {
+        self.signal("TERM").await;
+    }
+
+    /// Sends it this signal.
+    pub(crate) async fn signal(&self, name: &str) {
         // A shell's own `kill`: machines without procps have no other.
-        let kill = format!("kill -TERM {}", self.pid());
+        let kill = format!("kill -{name} {}", self.pid());
         assert!(Command::new("sh").args(["-c", &kill]).status().await.unwrap().success());
     }
 
