@@ -19,11 +19,12 @@ import lines
 import logins
 import post
 import queries
+import redis
 import streams
 import visible
 from figures import table
 
-PARTS = {module.__name__: module.measure for module in (post, lines, fold, visible, queries, streams, logins, brokers)}
+PARTS = {module.__name__: module.measure for module in (post, lines, fold, visible, queries, streams, logins, brokers, redis)}
 
 
 def main():

@@ -29,7 +29,7 @@ def feed(options, home, settings, kind, events):
 
 def fold(options, home, settings, kind, events, row):
     """Folds it again, for one more figure."""
-    empty_store(options, home)
+    empty_store(options, home, **settings)
     with refold(options, home, FOLD_SECONDS_MAX, **settings) as server:
         row.figures.append(events / server.ready_after)
         row.shares.append(server.cpu_seconds() / server.ready_after)

@@ -117,9 +117,9 @@ def token(options, home):
     return subprocess.run(command, check=True, cwd=home, env={**os.environ, **of_data(home)}, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
-def empty_store(options, home):
+def empty_store(options, home, **settings):
     command = [options.refold, "store", "empty", "--yes"]
-    subprocess.run(command, check=True, cwd=home, env={**os.environ, **of_data(home)}, capture_output=True)
+    subprocess.run(command, check=True, cwd=home, env={**os.environ, **of_data(home), **settings}, capture_output=True)
 
 
 def of_data(home):
