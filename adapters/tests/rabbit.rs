@@ -249,7 +249,7 @@ async fn connections_are_encrypted_where_that_is_set() {
     let keys = keys();
     let file = |name: &str| keys.path().join(name).display().to_string();
     let (ca, cert, key) = (file("ca.pem"), file("server.pem"), file("server.key"));
-    let port = servers::free_ports(1);
+    let port = servers::free_ports(1).first;
     let server = server(&format!(
         "listeners.ssl.1 = 127.0.0.1:{port}\nssl_options.cacertfile = {ca}\nssl_options.certfile = {cert}\n\
          ssl_options.keyfile = {key}\nssl_options.verify = verify_none\n"

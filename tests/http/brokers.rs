@@ -36,6 +36,9 @@ const SYSTEMS: &[&str] = &[
 /// How many of them run at a time: making a log takes seconds on some brokers, most of them of waiting.
 const THREADS: &str = "4";
 
+/// How many partitions their logs have, where it is not they who say: each is something that a broker makes, and that is read.
+const PARTITIONS: &str = "3";
+
 /// The same tests as of the embedded log, each service with another settings file.
 #[tokio::test]
 async fn the_five_systems_are_the_same_on_each() {
@@ -43,6 +46,7 @@ async fn the_five_systems_are_the_same_on_each() {
         let broker = Broker::start(&kind, remote.ports, "");
         let mut tests = Command::new(std::env::current_exe().unwrap());
         tests.args(SYSTEMS).args(["--test-threads", THREADS]).env("REFOLD_TEST_CONFIG", remote.config());
+        tests.env("REFOLD_TEST__LOG__PARTITIONS", PARTITIONS);
         let (key, address) = remote.setting(broker.address());
         tests.env(format!("REFOLD_TEST__{key}"), address);
         let start = Instant::now();
