@@ -81,7 +81,7 @@ impl EventLog for RabbitLog {
         let stream = self.stream(partition).map_err(|error| AppendError::Refused(error.to_string()))?;
         if record.len() > RECORD_BYTES_MAX {
             let reason = format!("it has {} bytes, the log takes {RECORD_BYTES_MAX} at most", record.len());
-            return Err(AppendError::Refused(reason));
+            return Err(AppendError::TooLarge(reason));
         }
         let publisher = self.publishers.get(partition as usize);
         let publisher = publisher.ok_or_else(|| AppendError::Refused("the log is only looked at".into()))?;

@@ -121,7 +121,7 @@ async fn streams_that_are_not_as_they_must_be_are_refused() {
     );
     let outcome = log.append(0, vec![0; 3 << 20].into()).await;
     assert!(
-        matches!(&outcome, Err(AppendError::Refused(why)) if why.contains("3145728 bytes")),
+        matches!(&outcome, Err(AppendError::TooLarge(why)) if why.contains("3145728 bytes")),
         "{outcome:?}"
     );
     assert_eq!(look.bounds(0).await.unwrap(), Bounds { first: Some(0), end: End::AtLeast(0) });
@@ -201,7 +201,7 @@ async fn who_may_not_is_told_what_to_do_and_no_password() {
     let log = open(&all).await.unwrap();
     let outcome = log.append(0, vec![0; 100_001].into()).await;
     assert!(
-        matches!(&outcome, Err(AppendError::Refused(why)) if why.contains("raise max_message_size")),
+        matches!(&outcome, Err(AppendError::TooLarge(why)) if why.contains("raise max_message_size")),
         "{outcome:?}"
     );
     log.append(0, vec![0; 100_000].into()).await.unwrap();

@@ -209,5 +209,5 @@ async fn may_be_made(
     if config.access == Access::Create {
         return Ok(());
     }
-    Err(LogError::Broken(format!("RabbitMQ has no stream {missing}: run `refold topics create`")))
+    Err(LogError::Missing(format!("RabbitMQ has no stream {missing}: run `refold topics create`")))
 }

@@ -15,7 +15,7 @@ async fn the_largest_record_is_taken_and_no_larger_one(server: SocketAddr) {
     let log = open(&config(server)).await;
     log.append(0, vec![b'x'; LARGEST].into()).await.unwrap();
     let outcome = log.append(0, vec![b'x'; LARGEST + 1].into()).await;
-    let Err(AppendError::Refused(reason)) = outcome else { panic!("{outcome:?}") };
+    let Err(AppendError::TooLarge(reason)) = outcome else { panic!("{outcome:?}") };
     assert!(reason.contains("1048577") && reason.contains("1048576"), "{reason}");
     assert_eq!(log.bounds(0).await.unwrap().end, End::Last(0));
     let (_, record) = log.read(0, 0).await.unwrap().next().await.unwrap().unwrap();
