@@ -182,7 +182,7 @@ async fn data(settings: &Settings) -> Vec<Check> {
     let store = store(settings).await;
     let folded = store.as_ref().ok().and_then(|store| store.as_ref()?.1);
     let found = genesis::find(log.as_ref(), partitions).await;
-    let belongs = found.and_then(|found| refuse_other_logs(folded, found).map(|()| found));
+    let belongs = found.and_then(|found| refuse_other_logs(&settings.log, folded, found).map(|()| found));
     match belongs {
         Ok(None) => checks.push(Check::ok("log", "it is new or half made; the next start finishes it")),
         Ok(Some(id)) => {
