@@ -29,9 +29,17 @@ const ATTEMPT_WAIT: Duration = Duration::from_millis(200);
 /// # Errors
 /// Where the log cannot be reached, has another number of partitions, or has lost its beginning.
 pub async fn open(log: &dyn EventLog, partitions: NonZeroU32) -> anyhow::Result<Uuid> {
-    if let Some(id) = find(log, partitions).await? {
-        return Ok(id);
+    match find(log, partitions).await? {
+        Some(id) => Ok(id),
+        None => make(log, partitions).await,
     }
+}
+
+/// Makes a log that is new, or finishes one that is half made, and returns its id.
+///
+/// # Errors
+/// As of [`open`].
+pub async fn make(log: &dyn EventLog, partitions: NonZeroU32) -> anyhow::Result<Uuid> {
     let genesis = Genesis { log: Uuid::now_v7(), partitions, partition: 0 };
     let genesis = ensure_genesis(log, genesis).await?;
     ensure_partitions(genesis, partitions)?;
@@ -49,11 +57,17 @@ pub async fn open(log: &dyn EventLog, partitions: NonZeroU32) -> anyhow::Result<
 /// # Errors
 /// Where the log cannot be reached, has another number of partitions, or has lost its beginning.
 pub async fn find(log: &dyn EventLog, partitions: NonZeroU32) -> anyhow::Result<Option<Uuid>> {
-    let Some(genesis) = first_record(log, 0).await? else {
-        let firsts = others(partitions, |partition| first_offset(log, partition)).await?;
-        let are_empty = firsts.iter().all(Option::is_none);
-        ensure!(are_empty, lost(0, "is empty, though another partition is not"));
-        return Ok(None);
+    let genesis = match first_record(log, 0).await? {
+        Some(genesis) => genesis,
+        None => {
+            let firsts = others(partitions, |partition| first_offset(log, partition)).await?;
+            if firsts.iter().all(Option::is_none) {
+                return Ok(None);
+            }
+            // Another process may be making it: it begins with this one.
+            let found = first_record(log, 0).await?;
+            found.with_context(|| lost(0, "is empty, though another partition is not"))?
+        }
     };
     ensure_partitions(genesis, partitions)?;
     if !is_ready(log, genesis).await? {

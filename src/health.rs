@@ -41,7 +41,7 @@ impl Health {
         let log = timeout(PROBE_WAIT, service.log.bounds(0)).await;
         let log = match log {
             // It can be read; whether it can be written, the writer knows.
-            Ok(Ok(_)) => service.unwritable(),
+            Ok(Ok(_)) => service.unwritable().or_else(|| service.unsafe_log()),
             Ok(Err(error)) => Some(error.to_string()),
             Err(_) => Some("it does not answer in time".to_owned()),
         };
@@ -102,7 +102,13 @@ fn of_partition(partition: u32, state: &State, stored: Option<Option<&Head>>) ->
 
 /// What the log has been seen to do that it never should.
 pub fn harm(seen: &Seen) -> Option<String> {
-    let gaps = (seen.gaps > 0).then(|| format!("the broker lost acknowledged commits {} times", seen.gaps));
+    let gaps = (seen.gaps > 0).then(|| {
+        format!(
+            "acknowledged commits are missing {} times: the broker lost them, or somebody copied a record here from another \
+             partition",
+            seen.gaps
+        )
+    });
     let forks =
         (seen.forks > 0).then(|| format!("{} commits are void because two writers share an id", seen.forks));
     let skipped = (seen.unreadable > 0).then(|| {

@@ -14,6 +14,7 @@ pub mod commands;
 pub mod genesis;
 pub mod health;
 pub mod http;
+pub mod inspection;
 mod plain;
 pub mod process;
 pub mod service;

@@ -6,14 +6,15 @@ use crate::access::{Accounts, secrets};
 use crate::commands::Commands;
 use crate::genesis;
 use crate::health::Health;
-use crate::settings::{Settings, StoreKind, role};
+use crate::inspection::Inspection;
+use crate::settings::{Log, Settings, StoreKind, role};
 use crate::tail::{Sources, Tail};
 use crate::workers::{self, Beside};
 use crate::writer::Writer;
 use anyhow::{Context, bail};
 use refold_adapters::lock::DataDir;
 use refold_adapters::{Access, Config, embedded};
-use refold_domain::log::{End, EventLog, Offset};
+use refold_domain::log::{End, EventLog, LogError, Offset, Risk};
 use refold_domain::receipt::Position;
 use refold_projections::catalogue::{self, Projection};
 use refold_projections::peers::Peers;
@@ -59,7 +60,8 @@ pub struct Service {
     /// The same, for those who bring a token.
     pub accounts: Arc<dyn Accounts>,
     writer: Arc<Writer>,
-    /// The projectors, and who reads for the tail.
+    inspection: Arc<Inspection>,
+    /// The projectors, who reads for the tail, and who looks at the log's broker.
     workers: Mutex<Vec<JoinSet<()>>>,
     /// Those who share the store, where several processes can.
     pub peers: Option<Arc<dyn Peers>>,
@@ -81,18 +83,18 @@ impl Service {
         secrets::place(settings)?;
         let data_dir = DataDir::lock(&settings.data_dir)?;
         let tokens = Tokens::new(&secrets::open(settings)?, &settings.auth);
-        let log = open_log(settings).await?;
         let partitions = NonZeroU32::new(settings.log.partitions).context("log.partitions is 0")?;
         let place = store_place(settings)?;
         let unusable = |error| unusable(&place, error);
         let Opened { store, peers } = place.open().await.map_err(unusable)?;
         let folded = folded_log(store.as_ref(), partitions.get()).await.map_err(unusable)?;
+        let (log, risks) = open_log(settings, folded).await?;
         let found = genesis::find(log.as_ref(), partitions).await.context("cannot open the log")?;
         // Before a new log is made: one that is missing is not one that never was.
-        refuse_other_logs(folded, found)?;
+        refuse_other_logs(&settings.log, folded, found)?;
         let id = match found {
             Some(id) => id,
-            None => genesis::open(log.as_ref(), partitions).await.context("cannot open the log")?,
+            None => genesis::make(log.as_ref(), partitions).await.context("cannot open the log")?,
         };
         let projections = catalogue::open(store.as_ref(), definitions).await.map_err(unusable)?;
         let projections = Arc::new(projections);
@@ -130,7 +132,13 @@ impl Service {
         let sources =
             Sources { log: Arc::clone(&log), store: Arc::clone(&store), progress: Arc::clone(&progress) };
         let (tail, readers) = Tail::start(sources);
-        let workers = Mutex::new(vec![folders, readers]);
+        let inspection = Arc::new(Inspection::new(risks));
+        let mut inspecting = JoinSet::new();
+        // Nobody else has its file open.
+        if settings.log.broker != embedded::NAME {
+            inspecting.spawn(Arc::clone(&inspection).run(Arc::clone(&log), settings.log.check_every));
+        }
+        let workers = Mutex::new(vec![folders, readers, inspecting]);
         let health = Health::default();
         Ok(Self {
             log,
@@ -144,6 +152,7 @@ impl Service {
             accounts: Arc::clone(&users) as Arc<dyn Accounts>,
             users,
             writer,
+            inspection,
             workers,
             peers,
             member,
@@ -236,6 +245,11 @@ impl Service {
         self.writer.problem()
     }
 
+    /// What of the log is lost or may be at any time, if anything is.
+    pub fn unsafe_log(&self) -> Option<String> {
+        self.inspection.problem()
+    }
+
     /// Leaves what it folded to others at once: they would have to find out.
     async fn resign(&self) {
         let Some(peers) = &self.peers else { return };
@@ -260,15 +274,30 @@ impl Service {
     }
 }
 
-async fn open_log(settings: &Settings) -> anyhow::Result<Arc<dyn EventLog>> {
-    let log = refold_adapters::open(&log_config(settings)).await?;
-    for risk in log.check().await.context("cannot check the log")? {
+/// Opens the log, and says what is at risk. What a store was folded from is there, or it is gone: it is not made anew.
+async fn open_log(
+    settings: &Settings,
+    folded: Option<Uuid>,
+) -> anyhow::Result<(Arc<dyn EventLog>, Vec<Risk>)> {
+    let mut config = log_config(settings);
+    if folded.is_some() {
+        config.access = Access::Use;
+    }
+    let opened = refold_adapters::open(&config).await;
+    if let Err(error) = &opened
+        && matches!(error.downcast_ref(), Some(LogError::Missing(_)))
+    {
+        refuse_other_logs(&settings.log, folded, None)?;
+    }
+    let log = opened?;
+    let risks = log.check().await.context("cannot check the log")?;
+    for risk in &risks {
         if risk.fatal {
             bail!("{}: {}", risk.found, risk.remedy);
         }
         tracing::warn!(remedy = risk.remedy, "{}", risk.found);
     }
-    Ok(log)
+    Ok((log, risks))
 }
 
 /// What the settings say about the log.
@@ -320,19 +349,20 @@ pub async fn folded_log(store: &dyn Store, partitions: u32) -> anyhow::Result<Op
 ///
 /// # Errors
 /// What may have happened, and what to do.
-pub fn refuse_other_logs(folded: Option<Uuid>, found: Option<Uuid>) -> anyhow::Result<()> {
+pub fn refuse_other_logs(log: &Log, folded: Option<Uuid>, found: Option<Uuid>) -> anyhow::Result<()> {
     let Some(folded) = folded.filter(|folded| Some(*folded) != found) else {
         return Ok(());
     };
+    let meant = format!("see that log.broker ({:?}) and log.name ({:?}) are meant", log.broker, log.name);
     let Some(found) = found else {
         bail!(
-            "the store belongs to the log {folded}, but there is none here: put the store's log back: its \
+            "the store belongs to the log {folded}, but there is none here: {meant}, and put the store's log back: its \
              files (log.sqlite*), what its server had on disk, or a backup; if it is lost for good, the store has all \
              that is left of it: keep a copy before you run `refold store empty` to start with nothing"
         );
     };
     bail!(
-        "the store belongs to the log {folded}, but the log here is {found}: put the store's log back, or run \
+        "the store belongs to the log {folded}, but the log here is {found}: {meant}, and put the store's log back, or run \
          `refold store empty` to fold the store anew from the log that is here"
     )
 }

@@ -114,6 +114,9 @@ pub struct Log {
     pub name: String,
     /// Whether a start makes what is missing of it.
     pub create: bool,
+    /// How often a running service looks whether its broker still keeps all of it.
+    #[serde(rename = "check_every_ms", with = "milliseconds")]
+    pub check_every: Duration,
     /// How many partitions a new log gets; a log that exists keeps its own number.
     pub partitions: u32,
 }

@@ -24,7 +24,7 @@ use refold_domain::metric;
 use refold_domain::receipt::Receipt;
 use refold_domain::rule::{self, Rule};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -71,6 +71,9 @@ pub enum WriteError {
     /// The queue is full, or the service is stopping: it was not recorded.
     #[error("too many commands are waiting")]
     Full,
+    /// It is larger than what the log takes.
+    #[error("the command was not recorded: {0}")]
+    TooLargeForLog(String),
     /// It was not recorded and never will be.
     #[error("the command was not recorded: {0}")]
     NotRecorded(String),
@@ -101,6 +104,7 @@ impl Writer {
     pub fn start(log: &Arc<dyn EventLog>, id: Uuid, partitions: u32, queue_commands: usize) -> Self {
         let mut tasks = JoinSet::new();
         let failing = watch::Sender::new(Failing::new());
+        let told_size = Arc::default();
         let start = |partition| {
             let (queue, commands) = mpsc::channel(queue_commands);
             let log = Arc::clone(log);
@@ -115,6 +119,7 @@ impl Writer {
                 writer: None,
                 failing,
                 is_refused: false,
+                told_size: Arc::clone(&told_size),
                 sizes,
             };
             tasks.spawn(task.run());
@@ -222,6 +227,8 @@ struct Task {
     failing: watch::Sender<Failing>,
     /// Whether the last append was refused: then nothing retries it.
     is_refused: bool,
+    /// Whether it was said that the log does not take everything for its size.
+    told_size: Arc<AtomicBool>,
     /// How many commands the commits carried.
     sizes: Histogram,
 }
@@ -229,9 +236,12 @@ struct Task {
 impl Task {
     async fn run(mut self) {
         while let Some(first) = self.next().await {
-            let commands = self.gather(first);
-            if !commands.is_empty() {
-                self.append(commands).await;
+            let mut waiting = vec![self.gather(first)];
+            while let Some(commands) = waiting.pop().filter(|commands| !commands.is_empty()) {
+                if let Err(mut first_half) = self.append(commands).await {
+                    let second_half = first_half.split_off(first_half.len() / 2);
+                    waiting.extend([second_half, first_half]);
+                }
             }
         }
     }
@@ -267,12 +277,14 @@ impl Task {
         commands
     }
 
-    async fn append(&mut self, commands: Vec<Pending>) {
+    /// Appends commands and answers them; gives several back that are too large for the log together.
+    async fn append(&mut self, commands: Vec<Pending>) -> Result<(), Vec<Pending>> {
         #[expect(clippy::cast_precision_loss, reason = "a commit carries far less than 2^52 commands")]
         self.sizes.record(commands.len() as f64);
         let (writer, mut seq) = self.writer.unwrap_or_else(|| (Uuid::now_v7(), 1));
         if !rule::holds(Rule::ConfirmBeforeAnswer) {
-            return self.answer_too_early(writer, seq, commands).await;
+            self.answer_too_early(writer, seq, commands).await;
+            return Ok(());
         }
         let mut record = self.pack(writer, seq, &commands);
         let mut is_unknown = false;
@@ -282,7 +294,12 @@ impl Task {
             self.note(appended.as_ref().err());
             match appended {
                 Ok(()) => break Ok(()),
-                Err(AppendError::Refused(reason)) => break Err(refusal(is_unknown, reason)),
+                Err(AppendError::Refused(reason)) => {
+                    break Err(unless_unknown(is_unknown, WriteError::NotRecorded, reason));
+                }
+                Err(AppendError::TooLarge(reason)) => {
+                    break Err(unless_unknown(is_unknown, WriteError::TooLargeForLog, reason));
+                }
                 Err(AppendError::Unknown(reason)) => {
                     tracing::debug!(partition = self.partition, seq, "retrying the same commit: {reason}");
                     is_unknown = true;
@@ -300,12 +317,19 @@ impl Task {
             Err(_) if rule::holds(Rule::FreshIdAfterRefusal) => None,
             Err(_) => Some((writer, seq)),
         };
+        if matches!(outcome, Err(WriteError::TooLargeForLog(_))) && commands.len() > 1 {
+            return Err(commands);
+        }
         self.answer(writer, seq, commands, &outcome);
+        Ok(())
     }
 
     /// Remembers how the last append ended. Says it where it is the first that fails of all partitions, or the last that does
     /// not any more; and where the log begins to refuse what it only did not confirm before.
     fn note(&mut self, error: Option<&AppendError>) {
+        if let Some(AppendError::TooLarge(reason)) = error {
+            return self.note_size(reason);
+        }
         let is_refused = matches!(error, Some(AppendError::Refused(_)));
         let mut is_news = is_refused && !self.is_refused;
         self.is_refused = is_refused;
@@ -324,6 +348,15 @@ impl Task {
             Some(reason) if is_news => tracing::warn!(partition, "commands are not recorded: {reason}"),
             None if is_news => tracing::info!("commands are recorded again"),
             _ => {}
+        }
+    }
+
+    /// A log that does not take one record for its size takes others, as far as this tells; where it did not before, a barrier
+    /// finds out.
+    fn note_size(&mut self, reason: &str) {
+        self.is_refused = self.failing.borrow().contains_key(&self.partition);
+        if !self.told_size.swap(true, Ordering::Relaxed) {
+            tracing::warn!("what is too large for the log is not recorded: {reason}");
         }
     }
 
@@ -355,11 +388,11 @@ fn now() -> Timestamp {
     Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
 }
 
-fn refusal(is_unknown: bool, reason: String) -> WriteError {
+fn unless_unknown(is_unknown: bool, refusal: fn(String) -> WriteError, reason: String) -> WriteError {
     if is_unknown && rule::holds(Rule::RefusedAfterUnknownIsUnknown) {
         WriteError::Unknown(reason)
     } else {
-        WriteError::NotRecorded(reason)
+        refusal(reason)
     }
 }
 

@@ -165,7 +165,7 @@ impl EventLog for EmbeddedLog {
         if record.len() > RECORD_BYTES_MAX {
             let bytes = record.len();
             let reason = format!("it has {bytes} bytes, the log takes {RECORD_BYTES_MAX} at most");
-            return Err(AppendError::Refused(reason));
+            return Err(AppendError::TooLarge(reason));
         }
         let (done, outcome) = oneshot::channel();
         let jobs = self.jobs.as_ref();

@@ -112,7 +112,7 @@ impl EventLog for KafkaLog {
         let bytes = record.len();
         if bytes > RECORD_BYTES_MAX {
             let reason = format!("it has {bytes} bytes, the log takes {RECORD_BYTES_MAX} at most");
-            return Err(AppendError::Refused(reason));
+            return Err(AppendError::TooLarge(reason));
         }
         let writer = self.writer.as_ref();
         let writer = writer.ok_or_else(|| AppendError::Refused("the log is only looked at".into()))?;

@@ -38,14 +38,16 @@ const CONNECTION_WAIT_MS: u64 = 2_000;
 
 /// Errors of a server that looked at a record and did not try to store it. Those of storing are not among them: other
 /// replicas may have it.
-const NOT_STORED: [ErrorCode; 6] = [
+const NOT_STORED: [ErrorCode; 4] = [
     ErrorCode::STREAM_NOT_MATCH,
-    ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM,
-    ErrorCode::STREAM_HEADER_EXCEEDS_MAXIMUM,
     ErrorCode::STREAM_SEALED,
     ErrorCode::JETSTREAM_NOT_ENABLED,
     ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT,
 ];
+
+/// The same for a record's size.
+const TOO_LARGE: [ErrorCode; 2] =
+    [ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM, ErrorCode::STREAM_HEADER_EXCEEDS_MAXIMUM];
 
 /// An event log in JetStream streams.
 struct NatsLog {
@@ -105,7 +107,7 @@ impl NatsLog {
     fn append_error(&self, partition: &Partition, bytes: usize, error: &PublishError) -> AppendError {
         let limit = self.asking.context.client().max_payload();
         match error.kind() {
-            PublishErrorKind::MaxPayloadExceeded => AppendError::Refused(format!(
+            PublishErrorKind::MaxPayloadExceeded => AppendError::TooLarge(format!(
                 "it has {bytes} bytes, the server takes {limit} with its headers: raise max_payload in the server's settings"
             )),
             PublishErrorKind::StreamNotFound => {
@@ -115,6 +117,10 @@ impl NatsLog {
                 AppendError::Refused("too many appends wait for a confirm".into())
             }
             _ => match error.source().and_then(|source| source.downcast_ref::<jetstream::Error>()) {
+                Some(error) if TOO_LARGE.contains(&error.error_code()) => AppendError::TooLarge(format!(
+                    "it has {bytes} bytes, the stream {stream} takes fewer: nats stream edit {stream} --max-msg-size=-1",
+                    stream = partition.stream
+                )),
                 Some(error) if NOT_STORED.contains(&error.error_code()) || is_full(error) => {
                     AppendError::Refused(format!("{}: {error}", partition.stream))
                 }

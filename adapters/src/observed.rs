@@ -181,7 +181,7 @@ impl Metrics {
                 self.confirmed.increment(1);
                 self.appended_bytes.increment(bytes as u64);
             }
-            Err(AppendError::Refused(_)) => self.refused.increment(1),
+            Err(AppendError::Refused(_) | AppendError::TooLarge(_)) => self.refused.increment(1),
             Err(AppendError::Unknown(_)) => self.unknown.increment(1),
         }
     }

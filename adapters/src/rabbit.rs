@@ -24,6 +24,8 @@ use options::{Options, Settings};
 use publisher::Publisher;
 use refold_domain::log::{AppendError, Bounds, EventLog, LogError, Offset, Records, Risk};
 use std::sync::Arc;
+use streams::Stream;
+use tokio::time::{Instant, sleep_until};
 
 /// The broker.
 pub(crate) const BROKER: Broker = Broker {
@@ -41,7 +43,9 @@ struct RabbitLog {
     settings: Arc<Settings>,
     reading: Arc<Link>,
     /// One for each partition.
-    streams: Vec<String>,
+    streams: Vec<Stream>,
+    /// From when on records may be appended.
+    settled: Instant,
     /// One for each stream; none where the log is only looked at.
     publishers: Vec<Publisher>,
 }
@@ -51,23 +55,21 @@ fn open(config: &Config) -> BoxFuture<'_, anyhow::Result<Arc<dyn EventLog>>> {
         let options: Options = config.options.read().context("the section [rabbit]")?;
         let settings = Arc::new(options.check()?);
         let reading = Arc::new(Link::new(Arc::clone(&settings), "reading"));
-        streams::ensure(&reading, config, &settings).await?;
-        let streams: Vec<_> =
-            (0..config.partitions).map(|partition| streams::name(&config.name, partition)).collect();
+        let (streams, settled) = streams::ensure(&reading, config, &settings).await?;
         let publishers = match config.access {
             Access::Look => Vec::new(),
             Access::Use | Access::Create => {
                 let link = Arc::new(Link::new(Arc::clone(&settings), "publishing"));
-                let start = |stream: &String| Publisher::start(Arc::clone(&link), stream.clone());
+                let start = |stream: &Stream| Publisher::start(Arc::clone(&link), stream.name.clone());
                 streams.iter().map(start).collect()
             }
         };
-        Ok(Arc::new(RabbitLog { settings, reading, streams, publishers }) as Arc<dyn EventLog>)
+        Ok(Arc::new(RabbitLog { settings, reading, streams, settled, publishers }) as Arc<dyn EventLog>)
     })
 }
 
 impl RabbitLog {
-    fn stream(&self, partition: u32) -> Result<&String, LogError> {
+    fn stream(&self, partition: u32) -> Result<&Stream, LogError> {
         let none = || format!("there is no partition {partition}, the log has {}", self.streams.len());
         self.streams.get(partition as usize).ok_or_else(|| LogError::Broken(none()))
     }
@@ -76,24 +78,25 @@ impl RabbitLog {
 #[async_trait]
 impl EventLog for RabbitLog {
     async fn append(&self, partition: u32, record: Bytes) -> Result<(), AppendError> {
-        self.stream(partition).map_err(|error| AppendError::Refused(error.to_string()))?;
+        let stream = self.stream(partition).map_err(|error| AppendError::Refused(error.to_string()))?;
         if record.len() > RECORD_BYTES_MAX {
             let reason = format!("it has {} bytes, the log takes {RECORD_BYTES_MAX} at most", record.len());
-            return Err(AppendError::Refused(reason));
+            return Err(AppendError::TooLarge(reason));
         }
         let publisher = self.publishers.get(partition as usize);
-        publisher
-            .ok_or_else(|| AppendError::Refused("the log is only looked at".into()))?
-            .append(record)
-            .await
+        let publisher = publisher.ok_or_else(|| AppendError::Refused("the log is only looked at".into()))?;
+        sleep_until(self.settled).await;
+        publisher.append(record).await?;
+        stream.holds_records();
+        Ok(())
     }
 
     async fn read(&self, partition: u32, from: Offset) -> Result<Records, LogError> {
-        reader::records(&self.reading, self.stream(partition)?.clone(), from).await
+        reader::records(&self.reading, self.stream(partition)?.name.clone(), from).await
     }
 
     async fn bounds(&self, partition: u32) -> Result<Bounds, LogError> {
-        bounds::bounds(&self.reading, self.stream(partition)?).await
+        self.stream(partition)?.bounds(&self.reading).await
     }
 
     async fn check(&self) -> Result<Vec<Risk>, LogError> {

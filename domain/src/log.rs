@@ -68,6 +68,9 @@ pub enum AppendError {
     /// The record was not stored and never will be.
     #[error("the log refused the record: {0}")]
     Refused(String),
+    /// The same for its size alone: smaller ones may be taken.
+    #[error("the log refused the record for its size: {0}")]
+    TooLarge(String),
     /// The record may be stored, now or later.
     #[error("the log did not confirm the record: {0}")]
     Unknown(String),
@@ -82,6 +85,9 @@ pub enum LogError {
     /// It will be so until somebody does something about it.
     #[error("{0}")]
     Broken(String),
+    /// There is nothing of it, and nothing was to be made.
+    #[error("{0}")]
+    Missing(String),
 }
 
 /// Something about the broker that may lose history.

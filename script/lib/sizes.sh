@@ -11,6 +11,11 @@ export REFOLD_BROKER_KILLS=${REFOLD_BROKER_KILLS:-3}
 # How many registrations race for how many names.
 export REFOLD_REGISTRATIONS=${REFOLD_REGISTRATIONS:-400}
 export REFOLD_REGISTRATIONS_NAMES=${REFOLD_REGISTRATIONS_NAMES:-10}
+# Where the servers that tests start write: in memory where there is room. No test takes the power away, and what a killed server
+# has written is there as it is on a disk.
+if [[ -z ${REFOLD_TEST_SERVERS:-} && -w /dev/shm && $(df --output=avail -k /dev/shm | tail -n 1) -gt 4194304 ]]; then
+  export REFOLD_TEST_SERVERS=/dev/shm
+fi
 # Alerts that a hundred clients listen for.
 export REFOLD_ALERTS=${REFOLD_ALERTS:-500}
 # Cases of each property test.

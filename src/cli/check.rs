@@ -188,7 +188,7 @@ async fn data(settings: &Settings) -> Vec<Check> {
     let store = store(settings).await;
     let folded = store.as_ref().ok().and_then(|store| store.as_ref()?.1);
     let found = genesis::find(log.as_ref(), partitions).await;
-    let belongs = found.and_then(|found| refuse_other_logs(folded, found).map(|()| found));
+    let belongs = found.and_then(|found| refuse_other_logs(&settings.log, folded, found).map(|()| found));
     match belongs {
         Ok(None) => checks.push(Check::ok("log", "it is new or half made; the next start finishes it")),
         Ok(Some(id)) => {
@@ -200,8 +200,11 @@ async fn data(settings: &Settings) -> Vec<Check> {
     checks
 }
 
+/// A store, and the log that it was folded from.
+type Found = (Arc<dyn Store>, Option<Uuid>);
+
 /// The store, if there is one, and the log that it was folded from.
-async fn store(settings: &Settings) -> Result<Option<(Arc<dyn Store>, Option<Uuid>)>> {
+async fn store(settings: &Settings) -> Result<Option<Found>> {
     let Some(store) = store_place(settings)?.look().await? else {
         return Ok(None);
     };
@@ -222,11 +225,7 @@ async fn risks(log: &dyn EventLog) -> Vec<Check> {
     }
 }
 
-async fn read_models(
-    settings: &Settings,
-    log: &dyn EventLog,
-    store: Result<Option<(Arc<dyn Store>, Option<Uuid>)>>,
-) -> Vec<Check> {
+async fn read_models(settings: &Settings, log: &dyn EventLog, store: Result<Option<Found>>) -> Vec<Check> {
     let checks = match store {
         Ok(Some((store, _))) => folded(settings.log.partitions, store.as_ref(), log).await,
         Ok(None) => Ok(vec![Check::ok("store", "there is none yet; the next start folds it from the log")]),

@@ -125,7 +125,7 @@ impl CommandError {
 impl From<WriteError> for CommandError {
     fn from(error: WriteError) -> Self {
         match error {
-            WriteError::TooLarge(_) => Self::TooLarge(error),
+            WriteError::TooLarge(_) | WriteError::TooLargeForLog(_) => Self::TooLarge(error),
             WriteError::Full => Self::Overloaded(error),
             WriteError::NotRecorded(reason) => Self::NotRecorded(reason),
             WriteError::Unknown(reason) => Self::OutcomeUnknown(reason),

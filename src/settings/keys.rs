@@ -13,6 +13,7 @@ use refold_projections::store::kinds::KINDS;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::iter::successors;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use tracing_subscriber::EnvFilter;
@@ -69,6 +70,7 @@ pub(super) const KEYS: &[(&str, Allowed)] = &[
     ("log.broker", Allowed::Broker),
     ("log.name", Allowed::LogName),
     ("log.create", Allowed::Truth),
+    ("log.check_every_ms", Allowed::Number(TIMES_MS)),
     ("log.partitions", Allowed::Number(1..=1_024)),
     ("store.kind", Allowed::Word(&["embedded", "redis"])),
     ("writer.queue_commands_max", Allowed::Number(1..=1_000_000)),
@@ -176,8 +178,9 @@ fn needs(route: &str, value: &Value) -> Result<(), String> {
 
 /// A sentence about a key that is not known, with those that are known at its level.
 fn unknown(key: &str) -> String {
-    let is_above = |known: &str| key.strip_prefix(known).is_some_and(|rest| rest.starts_with('.'));
-    if let Some((value, _)) = KEYS.iter().find(|(known, _)| is_above(known)) {
+    let above = |key: &'_ str| key.rsplit_once('.').map(|(above, _)| above.to_owned());
+    let mut sections = successors(above(key), |section| above(section));
+    if let Some(value) = sections.find(|section| allowed(section).is_some()) {
         return format!("unknown key {}: {value} is a value, not a section", nearest::quoted(key));
     }
     let (section, name) = match key.split_once('.') {

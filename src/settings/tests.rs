@@ -189,6 +189,10 @@ fn odd_shapes_are_unknown_keys_too() {
         ("[htpp]", r#"unknown key "htpp": did you mean "http"?"#),
         ("http = 5", "http is a section, not a value; its keys: answer_timeout_ms, body_bytes_max"),
         ("[data_dir]\nx = 1", r#"unknown key "data_dir.x": data_dir is a value, not a section"#),
+        (
+            "[nats.password]\nx = 1",
+            r#"unknown key "nats.password.x": nats.password is a value, not a section"#,
+        ),
         ("[http.listen]", "http.listen = a table is not allowed"),
         ("[http.lisen.deep]\nx = 1", r#"unknown key "lisen" in [http]"#),
         ("[[http]]\nlisten = 'x'", "http is a section, not a value"),

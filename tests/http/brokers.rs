@@ -38,6 +38,9 @@ const SYSTEMS: &[&str] = &[
 /// How many of them run at a time: making a log takes seconds on some brokers, most of them of waiting.
 const THREADS: &str = "4";
 
+/// How many partitions their logs have, where it is not they who say: each is something that a broker makes, and that is read.
+const PARTITIONS: &str = "3";
+
 /// The same tests as of the embedded log and the embedded store, with both elsewhere.
 #[tokio::test]
 async fn the_five_systems_are_the_same_on_each() {
@@ -52,7 +55,7 @@ async fn the_five_systems_are_the_same_on_each() {
 /// Runs the tests of the five systems, each service with other settings files and settings.
 pub(crate) async fn five_systems(name: &str, files: &[PathBuf], settings: &[(&str, String)]) {
     let mut tests = Command::new(std::env::current_exe().unwrap());
-    tests.args(SYSTEMS).args(["--test-threads", THREADS]);
+    tests.args(SYSTEMS).args(["--test-threads", THREADS]).env("REFOLD_TEST__LOG__PARTITIONS", PARTITIONS);
     tests.env("REFOLD_TEST_CONFIG", std::env::join_paths(files).unwrap());
     tests.envs(settings.iter().map(|(key, value)| (format!("REFOLD_TEST__{key}"), value)));
     let start = Instant::now();

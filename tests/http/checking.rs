@@ -115,7 +115,7 @@ async fn commits_that_were_lost_are_told() {
     server.up().await;
     server.stop().await;
     let said = check(&server, 0).await;
-    assert!(said.contains("partition 0: the broker lost acknowledged commits 1 times"), "{said}");
+    assert!(said.contains("partition 0: acknowledged commits are missing 1 times"), "{said}");
 }
 
 #[tokio::test]

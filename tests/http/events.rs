@@ -91,7 +91,7 @@ fn receipt(id: &str) -> String {
 
 #[tokio::test]
 async fn every_event_is_on_the_pages_once() {
-    let server = Server::start().await;
+    let server = Server::new().with("LOG__PARTITIONS", "8").ready().await;
     let client = server.client();
     let answers = send_all(&commands(&client)).await;
     let metrics = client.get("/metrics").send().await.text;
@@ -339,7 +339,7 @@ async fn a_quiet_stream_says_that_it_is_alive() {
 
 #[tokio::test]
 async fn a_place_that_is_none_of_this_log_is_refused() {
-    let server = Server::start().await;
+    let server = Server::new().with("LOG__PARTITIONS", "8").ready().await;
     let client = server.client();
     let receipt = observe(&client, "pie").send().await.is(201).receipt();
     let position = client.get("/events").after(receipt).send().await.header("Refold-Position").to_owned();

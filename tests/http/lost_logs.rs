@@ -11,12 +11,7 @@ use tokio::time::interval;
 #[tokio::test]
 async fn a_log_that_lost_its_tail_on_its_server_is_not_gone_on_with() {
     for (remote, kind) in Remote::asked() {
-        println!("broker: {kind}");
-        let broker = Broker::start(&kind, remote.ports, "");
-        let mut service = remote.service(broker.address());
-        service.set("LOG__PARTITIONS", "1");
-        service.up().await;
-        eat(&service, "pie").await;
+        let (broker, mut service) = with_pies(remote, &kind, 1).await;
         service.stop().await;
         broker.kill();
         let backup = broker.save();
@@ -33,6 +28,7 @@ async fn a_log_that_lost_its_tail_on_its_server_is_not_gone_on_with() {
         assert!(problem.contains("lost its tail") && problem.contains("refold store empty"), "{problem}");
         let refused = service.client().get("/aggregated").send().await;
         assert_eq!(refused.status, 503, "{}", refused.text);
+        takes_no_commands(&service).await;
         service.stop().await;
         let (status, said) = service.run(&["store", "empty", "--yes"]).await;
         assert!(status.success(), "{said}");
@@ -46,21 +42,20 @@ async fn a_log_that_lost_its_tail_on_its_server_is_not_gone_on_with() {
 #[tokio::test]
 async fn a_log_that_is_gone_from_its_server_or_was_made_anew_is_refused() {
     for (remote, kind) in Remote::asked() {
-        println!("broker: {kind}");
-        let broker = Broker::start(&kind, remote.ports, "");
-        let mut service = remote.service(broker.address());
-        service.up().await;
-        eat(&service, "pie").await;
+        let (broker, mut service) = with_pies(remote, &kind, 1).await;
         service.stop().await;
         broker.kill();
         let backup = broker.save();
         broker.empty();
         broker.start_again();
         let gone = once_refused(&mut service).await;
-        assert!(gone.contains("but there is none here: put the store's log back"), "{gone}");
+        assert!(gone.contains("but there is none here"), "{gone}");
+        let mut another = beside(remote, &broker, &service);
+        another.set("LOG__CREATE", "false");
+        let not_made = another.refused().await;
+        assert!(not_made.contains("refold topics create"), "who was refused made nothing: {not_made}");
 
-        let mut another = remote.service(broker.address());
-        another.set("LOG__NAME", service.variable("REFOLD__LOG__NAME"));
+        another.set("LOG__CREATE", "true");
         another.up().await;
         eat(&another, "cake").await;
         another.stop().await;
@@ -79,27 +74,17 @@ async fn a_log_that_is_gone_from_its_server_or_was_made_anew_is_refused() {
 #[tokio::test]
 async fn a_log_that_is_made_anew_under_a_running_service_takes_no_commands() {
     for (remote, kind) in Remote::asked() {
-        println!("broker: {kind}");
-        let broker = Broker::start(&kind, remote.ports, "");
-        let mut service = remote.service(broker.address());
-        service.set("LOG__PARTITIONS", "1");
-        service.up().await;
-        for _ in 0..3 {
-            eat(&service, "pie").await;
-        }
+        let (broker, mut service) = with_pies(remote, &kind, 3).await;
         broker.kill();
         broker.empty();
         broker.start_again();
-        let mut another = remote.service(broker.address());
-        another.set("LOG__NAME", service.variable("REFOLD__LOG__NAME"));
-        another.set("LOG__PARTITIONS", "1");
+        let mut another = beside(remote, &broker, &service);
         another.up().await;
 
         let problem = problem_of_the_partition(&service).await;
         assert!(problem.contains("refold store empty") || problem.contains("restore the log"), "{problem}");
         for _ in 0..2 {
-            let refused = observe(&service.client(), "pie").send().await.problem(503, "behind");
-            assert!(refused.contains("not recorded"), "{refused}");
+            takes_no_commands(&service).await;
         }
         let receipt = observe(&another.client(), "cake").send().await.is(201).receipt();
         assert_eq!(aggregated(&another.client(), &receipt).await, json!([{"food": "cake", "count": 1}]));
@@ -114,8 +99,8 @@ async fn services_that_make_one_log_at_once_share_it() {
         println!("broker: {kind}");
         // Both wait for it, so that both find it empty.
         let broker = Broker::prepared(&kind, remote.ports);
-        let (mut one, mut other) = (remote.service(broker.address()), remote.service(broker.address()));
-        other.set("LOG__NAME", one.variable("REFOLD__LOG__NAME"));
+        let mut one = remote.service(broker.address());
+        let mut other = beside(remote, &broker, &one);
         tokio::join!(one.launch(), other.launch());
         broker.start_again();
         tokio::join!(one.until_ready(), other.until_ready());
@@ -130,6 +115,35 @@ async fn services_that_make_one_log_at_once_share_it() {
         one.stop().await;
         other.stop().await;
     }
+}
+
+/// A server of its own, and a service on it whose log has one partition, with so many pies in it.
+async fn with_pies(remote: &Remote, kind: &str, pies: usize) -> (Broker, Server) {
+    println!("broker: {kind}");
+    let broker = Broker::start(kind, remote.ports, "");
+    let mut service = remote.service(broker.address());
+    service.set("LOG__PARTITIONS", "1");
+    service.up().await;
+    for _ in 0..pies {
+        eat(&service, "pie").await;
+    }
+    (broker, service)
+}
+
+/// Another service on the log of the same name, with a store of its own.
+fn beside(remote: &Remote, broker: &Broker, service: &Server) -> Server {
+    let mut another = remote.service(broker.address());
+    for key in ["LOG__NAME", "LOG__PARTITIONS"] {
+        if let Some(value) = service.variable(&format!("REFOLD__{key}")) {
+            another.set(key, value);
+        }
+    }
+    another
+}
+
+async fn takes_no_commands(service: &Server) {
+    let refused = observe(&service.client(), "pie").send().await.problem(503, "behind");
+    assert!(refused.contains("not recorded"), "{refused}");
 }
 
 /// Records one, and waits until it is seen.

@@ -27,6 +27,8 @@ mod kills;
 mod live;
 mod logins;
 mod lost_logs;
+#[path = "../../adapters/tests/servers/rabbit.rs"]
+mod management;
 mod missing_log;
 mod ndjson;
 mod newer;
@@ -49,6 +51,7 @@ mod statistics;
 mod stopping;
 mod store;
 mod tail;
+mod tampering;
 mod tokens;
 mod user_cli;
 mod users;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// A broker on a server.
 pub(crate) struct Remote {
-    name: &'static str,
+    pub(crate) name: &'static str,
     /// How many ports its server takes.
     pub(crate) ports: u16,
     /// The variable that has its address, and what stands before it there.

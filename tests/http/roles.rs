@@ -48,7 +48,7 @@ impl Company {
     async fn start(remote: &Remote, kind: &str) -> Self {
         let log = Broker::start(kind, remote.ports, "");
         let redis = Broker::start("redis", 1, REDIS);
-        let name = Server::new().variable("REFOLD__LOG__NAME").to_owned();
+        let name = Server::new().variable("REFOLD__LOG__NAME").unwrap().to_owned();
         let process = |role: &&str| {
             let mut process = remote.service(log.address()).with("ROLE", role).with("LOG__NAME", &name);
             process.set("STORE__KIND", "redis");

@@ -79,8 +79,8 @@ impl Server {
     }
 
     /// The value of the variable of this very name.
-    pub(crate) fn variable(&self, name: &str) -> &str {
-        &self.variables.iter().find(|(known, _)| known == name).unwrap().1
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.iter().find_map(|(known, value)| (known == name).then_some(value.as_str()))
     }
 
     /// The same without the secret and the token that tests know.
@@ -152,14 +152,21 @@ impl Server {
     /// Waits until `/readyz` says so.
     pub(crate) async fn until_ready(&self) {
         let client = self.client();
+        let mut last = String::new();
         let ready = async {
             let mut ticks = interval(Duration::from_millis(POLL_MS));
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            while client.get("/readyz").send().await.status != 200 {
+            loop {
+                let answer = client.get("/readyz").send().await;
+                if answer.status == 200 {
+                    return;
+                }
+                last = answer.text;
                 ticks.tick().await;
             }
         };
-        in_time("ready", ready).await;
+        let is_ready = timeout(Duration::from_secs(WAIT_SECONDS), ready).await.is_ok();
+        assert!(is_ready, "not ready after {WAIT_SECONDS} s, but: {last}");
     }
 
     /// Waits for a line on standard error that contains `text`.

@@ -231,7 +231,7 @@ impl Asking {
                 self.current().silent_since = None;
             }
             Err(LogError::Away(_)) => self.renew_after_silence(&connection),
-            Err(LogError::Broken(_)) => {}
+            Err(LogError::Broken(_) | LogError::Missing(_)) => {}
         }
         answer
     }

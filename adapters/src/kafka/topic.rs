@@ -65,7 +65,7 @@ fn another_number(config: &Config, topic: &Topic) -> LogError {
 }
 
 fn missing(config: &Config) -> LogError {
-    LogError::Broken(format!(
+    LogError::Missing(format!(
         "there is no topic {}: run `refold topics create`, or set log.name",
         config.name
     ))

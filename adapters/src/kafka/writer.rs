@@ -131,7 +131,7 @@ impl Writer {
     /// Most of what is refused may have been stored before the answer that was lost.
     fn not_stored(&self, error: &KafkaError) -> AppendError {
         match error.rdkafka_error_code() {
-            Some(Code::MessageSizeTooLarge) => AppendError::Refused(format!(
+            Some(Code::MessageSizeTooLarge) => AppendError::TooLarge(format!(
                 "the topic {} does not take {RECORD_BYTES_MAX} bytes: set its max.message.bytes to {MESSAGE_BYTES_MAX}",
                 self.topic
             )),

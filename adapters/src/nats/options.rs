@@ -48,7 +48,19 @@ impl Options {
         if options.certificate_file.is_empty() != options.key_file.is_empty() {
             return Err(wrong("nats.certificate_file", "needs nats.key_file, and the other way round"));
         }
+        options.ensure_tls_where_meant()?;
         Ok(options)
+    }
+
+    /// A server without TLS would be talked to as it is, and nobody would look at these files.
+    fn ensure_tls_where_meant(&self) -> Result<(), LogError> {
+        let is_asked_for =
+            self.tls || self.tls_first || self.addresses()?.iter().any(ServerAddr::tls_required);
+        let files = [("nats.ca_file", &self.ca_file), ("nats.certificate_file", &self.certificate_file)];
+        match files.into_iter().find(|(_, file)| !is_asked_for && !file.is_empty()) {
+            Some((key, _)) => Err(wrong(key, "says nothing without TLS: set nats.tls = true")),
+            None => Ok(()),
+        }
     }
 
     fn ensure_one_identity(&self) -> Result<(), LogError> {

@@ -3,8 +3,8 @@
 use super::link::{Link, refused};
 use super::options::Options;
 use crate::{Access, Config};
-use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::stream::{self, DiscardPolicy, Info, RetentionPolicy, StorageType};
+use async_nats::jetstream::{self, ErrorCode};
 use futures::future::try_join_all;
 use refold_domain::log::LogError;
 use serde::{Deserialize, Serialize};
@@ -84,7 +84,20 @@ async fn make(link: &Link, partition: &Partition, options: &Options) -> Result<I
     };
     let may_be_there = [ErrorCode::STREAM_NAME_EXIST, ErrorCode::STREAM_SUBJECT_OVERLAP];
     let made = if may_be_there.contains(&error.error_code()) { find(link, partition).await? } else { None };
-    made.ok_or_else(|| refused(&format!("cannot make the stream {}", partition.stream), &error))
+    made.ok_or_else(|| not_made(partition, options, &error))
+}
+
+fn not_made(partition: &Partition, options: &Options, error: &jetstream::Error) -> LogError {
+    const TOO_FEW_SERVERS: [ErrorCode; 2] =
+        [ErrorCode::STREAM_REPLICAS_NOT_SUPPORTED, ErrorCode::CLUSTER_NO_PEERS];
+    let doing = format!("cannot make the stream {}", partition.stream);
+    if !TOO_FEW_SERVERS.contains(&error.error_code()) {
+        return refused(&doing, error);
+    }
+    LogError::Broken(format!(
+        "{doing}: {error}: nats.replicas is {}: as many servers of one cluster must run; on a single one set it to 1",
+        options.replicas
+    ))
 }
 
 fn wanted(partition: &Partition, options: &Options) -> stream::Config {
@@ -161,7 +174,7 @@ async fn refuse_more(link: &Link, config: &Config) -> Result<(), LogError> {
 }
 
 fn missing(partition: &Partition) -> LogError {
-    LogError::Broken(format!(
+    LogError::Missing(format!(
         "there is no stream {}: `refold topics create` makes what the log needs",
         partition.stream
     ))

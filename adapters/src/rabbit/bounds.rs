@@ -14,14 +14,17 @@ const QUIET_MS: u64 = 50;
 /// How long the end of a stream to which others append is read, in milliseconds.
 const END_WAIT_MS: u64 = 500;
 
-/// How long nothing may come before a stream counts as empty, in milliseconds.
-const EMPTY_WAIT_MS: u64 = 500;
+/// How long nothing may come before a stream counts as empty, in milliseconds; the server's own count of its records is late.
+pub(super) const EMPTY_WAIT_MS: u64 = 500;
 
-/// How long the first record may take where the server says that there are some, in milliseconds.
-const FIRST_WAIT_MS: u64 = 3_000;
+/// The same of a stream that this process has just made.
+pub(super) const NEW_WAIT_MS: u64 = 50;
 
-/// The first offset, and one that the end has reached.
-pub(super) async fn bounds(link: &Link, stream: &str) -> Result<Bounds, LogError> {
+/// How long the first record may take where there are some, in milliseconds.
+pub(super) const FIRST_WAIT_MS: u64 = 3_000;
+
+/// The first offset, and one that the end has reached. A stream is empty where nothing comes for so long.
+pub(super) async fn bounds(link: &Link, stream: &str, empty_wait_ms: u64) -> Result<Bounds, LogError> {
     let attach = || async move {
         let first = Reader::attach(link, stream, Start::First, 1).await?;
         let last = Reader::attach(link, stream, Start::Last, PREFETCH_RECORDS).await?;
@@ -30,7 +33,7 @@ pub(super) async fn bounds(link: &Link, stream: &str) -> Result<Bounds, LogError
     };
     let failed = |failure: Failure| failure.of(stream);
     let (mut first, mut last, records) = streams::recovered(attach).await.map_err(failed)?;
-    let wait = if records == 0 { EMPTY_WAIT_MS } else { FIRST_WAIT_MS };
+    let wait = if records == 0 { empty_wait_ms } else { FIRST_WAIT_MS };
     match timeout(Duration::from_millis(wait), first.next()).await {
         Ok(found) => {
             let first = found?.0;

@@ -2,9 +2,9 @@
 
 use super::failure::Failure;
 use super::link::Link;
-use super::management::{self, Stream};
+use super::management;
 use super::options::Settings;
-use super::{bounds, streams};
+use super::streams::{self, Stream};
 use futures::future::try_join_all;
 use refold_domain::log::{LogError, Risk};
 
@@ -18,7 +18,7 @@ const SUPPORTED_SINCE: u32 = 4;
 const STREAMS_AT_ONCE: usize = 16;
 
 /// All that was found.
-pub(super) async fn risks(link: &Link, settings: &Settings, all: &[String]) -> Result<Vec<Risk>, LogError> {
+pub(super) async fn risks(link: &Link, settings: &Settings, all: &[Stream]) -> Result<Vec<Risk>, LogError> {
     let mut risks = Vec::new();
     for some in all.chunks(STREAMS_AT_ONCE) {
         let found = some.iter().map(|stream| of_stream(link, settings, stream));
@@ -33,8 +33,8 @@ pub(super) async fn risks(link: &Link, settings: &Settings, all: &[String]) -> R
     Ok(risks)
 }
 
-async fn of_stream(link: &Link, settings: &Settings, stream: &str) -> Result<Vec<Risk>, LogError> {
-    let found = [arguments(link, settings, stream).await?, forgotten(link, stream).await?];
+async fn of_stream(link: &Link, settings: &Settings, stream: &Stream) -> Result<Vec<Risk>, LogError> {
+    let found = [arguments(link, settings, &stream.name).await?, forgotten(link, stream).await?];
     Ok(found.into_iter().flatten().collect())
 }
 
@@ -68,9 +68,10 @@ fn mismatch(stream: &str, reason: &str) -> Option<Risk> {
 }
 
 /// The first record of a stream has offset 0.
-async fn forgotten(link: &Link, stream: &str) -> Result<Option<Risk>, LogError> {
-    let first = bounds::bounds(link, stream).await?.first.unwrap_or(0);
+async fn forgotten(link: &Link, stream: &Stream) -> Result<Option<Risk>, LogError> {
+    let first = stream.bounds(link).await?.first.unwrap_or(0);
     Ok((first > 0).then(|| {
+        let stream = &stream.name;
         let found = format!("the records of the stream {stream:?} before offset {first} were deleted");
         fatal(
             &found,
@@ -79,7 +80,7 @@ async fn forgotten(link: &Link, stream: &str) -> Result<Option<Risk>, LogError> 
     }))
 }
 
-async fn of_management(settings: &Settings, all: &[String]) -> Vec<Risk> {
+async fn of_management(settings: &Settings, all: &[Stream]) -> Vec<Risk> {
     let unchecked = |why: &str, remedy: &str| {
         let found = format!(
             "whether a policy lets the streams delete records, how many replicas they have and which version RabbitMQ is was \
@@ -100,12 +101,12 @@ async fn of_management(settings: &Settings, all: &[String]) -> Vec<Risk> {
     }
 }
 
-async fn asked(settings: &Settings, base: &url::Url, all: &[String]) -> anyhow::Result<Vec<Risk>> {
+async fn asked(settings: &Settings, base: &url::Url, all: &[Stream]) -> anyhow::Result<Vec<Risk>> {
     let mut risks = Vec::new();
     let version = management::version(settings, base).await?;
     risks.extend(outdated(&version));
     let mut lonely = Vec::new();
-    for name in all {
+    for Stream { name, .. } in all {
         let stream = management::stream(settings, base, name).await?;
         risks.extend(of_policy(settings, name, &stream));
         if stream.members.len() == 1 {
@@ -135,7 +136,7 @@ fn outdated(version: &str) -> Option<Risk> {
     })
 }
 
-fn of_policy(settings: &Settings, name: &str, stream: &Stream) -> Option<Risk> {
+fn of_policy(settings: &Settings, name: &str, stream: &management::Stream) -> Option<Risk> {
     let policies = stream.policies.as_ref();
     let set = RETENTION.iter().filter_map(|key| Some(format!("{key} = {}", policies?.get(*key)?)));
     let set: Vec<String> = set.collect();

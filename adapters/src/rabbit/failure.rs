@@ -83,7 +83,8 @@ fn of_connection(error: &Error) -> LogError {
              certificate has, and that rabbit.ca_file has who signed it"
         )),
         ErrorKind::ParsingError(_) => LogError::Broken(
-            "what answers does not speak RabbitMQ's protocol (AMQP 0.9.1): see that rabbit.servers names RabbitMQ's own port"
+            "what answers does not speak RabbitMQ's protocol (AMQP 0.9.1): see that rabbit.servers names RabbitMQ's own port, \
+             and that rabbit.tls is true where that is one for TLS"
                 .to_owned(),
         ),
         _ => LogError::Away(error.to_string()),

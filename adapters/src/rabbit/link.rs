@@ -70,7 +70,9 @@ impl Link {
                     tracing::debug!(role = self.role, %server, "connected to RabbitMQ");
                     return Ok(live);
                 }
-                Err(LogError::Broken(reason)) => return Err(LogError::Broken(format!("{server}: {reason}"))),
+                Err(LogError::Broken(reason) | LogError::Missing(reason)) => {
+                    return Err(LogError::Broken(format!("{server}: {reason}")));
+                }
                 Err(LogError::Away(reason)) => reasons.push(format!("{server}: {reason}")),
             }
             // Also for whoever asks next, if this one is cancelled while it waits for a server that is silent.

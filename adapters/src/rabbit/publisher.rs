@@ -104,7 +104,9 @@ impl Task {
                 // A stream may be missing for a moment after the server's start.
                 Ok(Err(Failure::Missing)) => Failure::Missing.of(&self.stream).to_string(),
                 Ok(Err(failure)) => match failure.of(&self.stream) {
-                    LogError::Broken(reason) => return Err(Outcome::Refused(reason)),
+                    LogError::Broken(reason) | LogError::Missing(reason) => {
+                        return Err(Outcome::Refused(reason));
+                    }
                     LogError::Away(reason) => reason,
                 },
                 Err(_) => format!("RabbitMQ did not answer within {APPEND_WAIT_MS} ms"),
@@ -138,6 +140,7 @@ impl Task {
 #[derive(Debug, Clone)]
 enum Outcome {
     Refused(String),
+    TooLarge(String),
     Unknown(String),
 }
 
@@ -145,6 +148,7 @@ impl From<Outcome> for AppendError {
     fn from(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Refused(reason) => Self::Refused(reason),
+            Outcome::TooLarge(reason) => Self::TooLarge(reason),
             Outcome::Unknown(reason) => Self::Unknown(reason),
         }
     }
@@ -161,7 +165,7 @@ async fn send(channel: &Channel, stream: &str, group: &[Job]) -> Result<(), Outc
     let is_alone = group.len() == 1;
     let failed = |error: lapin::Error| match Failure::from(error) {
         Failure::Mismatch(reason) if is_alone && reason.contains("message size") => {
-            Outcome::Refused(format!("{reason}: raise max_message_size in rabbitmq.conf"))
+            Outcome::TooLarge(format!("{reason}: raise max_message_size in rabbitmq.conf"))
         }
         failure => Outcome::Unknown(failure.of(stream).to_string()),
     };

@@ -7,7 +7,9 @@ use super::options::Settings;
 use crate::{Access, Config};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};
-use refold_domain::log::LogError;
+use refold_domain::log::{Bounds, LogError};
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -21,13 +23,46 @@ const RECOVERY_PAUSE_MS: u64 = 100;
 /// first stream's declaration forgets that stream with all that it has confirmed.
 const SETTLE_MS: u64 = 2_000;
 
-/// The stream of a partition.
+/// The stream of a partition, and what this process knows of it.
+pub(super) struct Stream {
+    pub(super) name: String,
+    is_new: bool,
+    holds_records: AtomicBool,
+}
+
+impl Stream {
+    /// How far it reaches.
+    pub(super) async fn bounds(&self, link: &Link) -> Result<Bounds, LogError> {
+        let empty_wait_ms = match (self.holds_records.load(Ordering::Relaxed), self.is_new) {
+            (true, _) => bounds::FIRST_WAIT_MS,
+            (false, true) => bounds::NEW_WAIT_MS,
+            (false, false) => bounds::EMPTY_WAIT_MS,
+        };
+        let found = bounds::bounds(link, &self.name, empty_wait_ms).await?;
+        if found.first.is_some() {
+            self.holds_records();
+        }
+        Ok(found)
+    }
+
+    /// Remembers that there are records in it.
+    pub(super) fn holds_records(&self) {
+        self.holds_records.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The name of a partition's stream.
 pub(super) fn name(log: &str, partition: u32) -> String {
     format!("{log}.p{partition}")
 }
 
-/// Sees that all partitions are there and no more, and makes them where that may be done.
-pub(super) async fn ensure(link: &Link, config: &Config, settings: &Settings) -> Result<(), LogError> {
+/// Sees that all partitions are there and no more, and makes them where that may be done. Also says from when on records may be
+/// appended.
+pub(super) async fn ensure(
+    link: &Link,
+    config: &Config,
+    settings: &Settings,
+) -> Result<(Vec<Stream>, Instant), LogError> {
     none_beyond(link, config).await?;
     let mut found = look(link, config).await?;
     if found.iter().any(Option::is_none)
@@ -36,19 +71,34 @@ pub(super) async fn ensure(link: &Link, config: &Config, settings: &Settings) ->
         found = look_until_recovered(link, config).await?;
     }
     let missing = named(config, &found, Option::is_none);
+    let mut new = HashSet::new();
     if !missing.is_empty() {
         may_be_made(link, config, &missing, &named(config, &found, Option::is_some)).await?;
-        for stream in &missing {
-            recovered(|| declare(link, stream, settings.replicas))
-                .await
-                .map_err(|failure| unmade(stream, failure))?;
+        for stream in missing {
+            if make(link, &stream, settings.replicas).await.map_err(|failure| unmade(&stream, failure))? {
+                new.insert(stream);
+            }
         }
     }
     // Another process may have declared them just now.
-    if config.access == Access::Create && found.iter().flatten().all(|records| *records == 0) {
-        sleep(Duration::from_millis(SETTLE_MS)).await;
+    let are_empty = found.iter().flatten().all(|records| *records == 0);
+    let settling = Duration::from_millis(if are_empty { SETTLE_MS } else { 0 });
+    let stream = |partition| {
+        let name = name(&config.name, partition);
+        Stream { is_new: new.contains(&name), name, holds_records: AtomicBool::default() }
+    };
+    Ok(((0..config.partitions).map(stream).collect(), Instant::now() + settling))
+}
+
+/// Makes a stream that seems to be missing, and says whether it was: a server that has just started may have it, with records in
+/// it, and is asked again then.
+async fn make(link: &Link, stream: &str, replicas: u32) -> Result<bool, Failure> {
+    match declare(link, stream, replicas).await {
+        Err(Failure::Missing | Failure::Starting(_)) => {
+            recovered(|| declare(link, stream, replicas)).await.map(|()| false)
+        }
+        made => made.map(|()| true),
     }
-    Ok(())
 }
 
 /// About how many records a stream has, some seconds ago.
@@ -148,7 +198,7 @@ async fn may_be_made(
 ) -> Result<(), LogError> {
     let missing = missing.join(", ");
     for other in others {
-        if bounds::bounds(link, other).await?.first.is_some() {
+        if bounds::bounds(link, other, bounds::EMPTY_WAIT_MS).await?.first.is_some() {
             return Err(LogError::Broken(format!(
                 "RabbitMQ has no stream {missing}, though {other} has records: set log.partitions to {} if that is how many \
                  there are; else restore what was deleted from a backup",
@@ -159,5 +209,5 @@ async fn may_be_made(
     if config.access == Access::Create {
         return Ok(());
     }
-    Err(LogError::Broken(format!("RabbitMQ has no stream {missing}: run `refold topics create`")))
+    Err(LogError::Missing(format!("RabbitMQ has no stream {missing}: run `refold topics create`")))
 }

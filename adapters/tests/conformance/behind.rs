@@ -87,7 +87,7 @@ async fn what_is_missing_is_made_only_by_who_may(test: UnderTest) {
 
 async fn refused(config: &Config) -> String {
     let error = refold_adapters::open(config).await.err().unwrap();
-    assert!(matches!(error.downcast_ref(), Some(LogError::Broken(_))), "{error:#}");
+    assert!(matches!(error.downcast_ref(), Some(LogError::Broken(_) | LogError::Missing(_))), "{error:#}");
     format!("{error:#}")
 }
 

@@ -80,7 +80,7 @@ impl UnderTest {
         let (mut server, mut proxy) = (server.clone(), None);
         if let Some(of_broker) = &broker.server {
             if is_own {
-                let front = SocketAddr::from(([127, 0, 0, 1], free_ports(1)));
+                let front = SocketAddr::from(([127, 0, 0, 1], free_ports(1).first));
                 let own = Server::prepared(kind, of_broker.ports);
                 own.configure(&(of_broker.guard)(front, own.address()));
                 own.start_again();

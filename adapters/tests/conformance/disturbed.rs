@@ -2,6 +2,7 @@
 
 use crate::brokers::UnderTest;
 use crate::case::{Case, cases};
+use crate::kinds::SMALL_BYTES;
 use crate::records::{append_all, contents, take};
 use crate::servers::proxy::Weather;
 use bytes::Bytes;
@@ -18,6 +19,7 @@ pub(crate) const CASES: &[Case] = cases![
     appends_go_on_over_kills_and_nothing_confirmed_is_lost,
     a_reader_that_is_cut_off_reads_on,
     an_append_without_an_answer_is_unknown_and_may_be_repeated,
+    a_record_that_is_refused_after_an_unknown_outcome_is_there_once_or_not_at_all,
     a_slow_connection_is_only_slow,
     a_server_that_stood_still_goes_on,
     wrong_credentials_are_refused_at_once_and_not_shown,
@@ -107,6 +109,27 @@ async fn an_append_without_an_answer_is_unknown_and_may_be_repeated(test: UnderT
     assert_eq!(distinct(&read), ["a", "b", "c"], "{read:?}");
 }
 
+async fn a_record_that_is_refused_after_an_unknown_outcome_is_there_once_or_not_at_all(test: UnderTest) {
+    let (proxy, server) = (test.proxy.as_ref().unwrap(), test.server.clone().unwrap());
+    let log = test.open().await;
+    append_until_confirmed(&*log, 0, "a").await;
+    let large = "b".repeat(2 * SMALL_BYTES);
+    proxy.set(Weather::Deaf);
+    let outcome = log.append(0, large.clone().into()).await;
+    assert!(matches!(outcome, Err(AppendError::Unknown(_))), "{outcome:?}");
+    (test.broker.server.as_ref().unwrap().shrink)(server, test.config.name.clone()).await;
+    proxy.set(Weather::Cut);
+    proxy.set(Weather::Fair);
+    let outcome = known_outcome(&*log, 0, &large).await;
+    assert!(matches!(outcome, Err(AppendError::TooLarge(_))), "{outcome:?}");
+    append_until_confirmed(&*log, 0, "c").await;
+    let mut read = read_until(&*log, 0, "c").await;
+    let is_large = |text: &String| *text == large;
+    assert!(read.iter().filter(|text| is_large(text)).count() <= 1, "it was sent once");
+    read.retain(|text| !is_large(text));
+    assert_eq!(distinct(&read), ["a", "c"]);
+}
+
 async fn a_slow_connection_is_only_slow(test: UnderTest) {
     let proxy = test.proxy.as_ref().unwrap();
     let log = test.open().await;
@@ -155,21 +178,24 @@ async fn wrong_credentials_are_refused_at_once_and_not_shown(test: UnderTest) {
     assert!(!said.contains("battery-staple"), "{said}");
 }
 
-/// Appends a text as a writer does: again and again, until its outcome is known.
 async fn append_until_confirmed(log: &dyn EventLog, partition: u32, text: &str) {
+    known_outcome(log, partition, text).await.unwrap();
+}
+
+/// Appends a text as a writer does: again and again, until its outcome is known.
+async fn known_outcome(log: &dyn EventLog, partition: u32, text: &str) -> Result<(), AppendError> {
     let trying = async {
         let mut tries = interval(RETRY);
         loop {
             tries.tick().await;
             match log.append(partition, Bytes::copy_from_slice(text.as_bytes())).await {
-                Ok(()) => return,
                 Err(AppendError::Unknown(_)) => {}
-                Err(refused @ AppendError::Refused(_)) => panic!("{refused}"),
+                known => return known,
             }
         }
     };
     let done = timeout(Duration::from_secs(WAIT_SECONDS), trying).await;
-    done.unwrap_or_else(|_| panic!("{text:?} was not confirmed in time"));
+    done.unwrap_or_else(|_| panic!("the outcome of {text:?} was not known in time"))
 }
 
 /// All texts of a partition from its start to this one, however often the reading breaks off.

@@ -1,7 +1,9 @@
 //! The brokers under test, one entry each: how their servers are guarded, found and tampered with.
 
 use crate::management::{management, put};
-use async_nats::jetstream;
+use crate::servers::Server;
+use async_nats::jetstream::{self, stream};
+use async_nats::{Client, ConnectOptions};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use rdkafka::ClientConfig;
@@ -9,11 +11,14 @@ use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use refold_adapters::options::Options;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a server of one case's own asks for, as the user [`USER`].
 pub(crate) const PASSWORD: &str = "correct-horse";
 const USER: &str = "refold";
+/// How large records may be where somebody has set a limit, in bytes.
+pub(crate) const SMALL_BYTES: usize = 1_000;
 /// The age at which records are deleted where somebody has set one.
 const AGE: Duration = Duration::from_secs(3_600);
 
@@ -38,6 +43,8 @@ pub(crate) struct ServerKind {
     pub(crate) guard: fn(SocketAddr, SocketAddr) -> String,
     /// Makes that user of whoever has these settings.
     pub(crate) enter: fn(&mut Options, &str),
+    /// Has a server take no records of more than [`SMALL_BYTES`] bytes into a log from now on.
+    pub(crate) shrink: fn(Arc<Server>, String) -> BoxFuture<'static, ()>,
     /// Has a server delete what is old in a log, as somebody may who administers it.
     pub(crate) age: fn(SocketAddr, String) -> BoxFuture<'static, ()>,
 }
@@ -47,7 +54,7 @@ pub(crate) const BROKERS: &[Broker] = &[
     Broker {
         name: "kafka",
         server: Some(ServerKind {
-            ports: 2,
+            ports: 3,
             aim: |options, front, _| options.set("brokers", vec![front.to_string()].into()),
             guard: guarded_kafka,
             enter: |options, password| {
@@ -55,6 +62,7 @@ pub(crate) const BROKERS: &[Broker] = &[
                     options.set(key, value.into());
                 }
             },
+            shrink: |server, name| shrink_kafka(server, name).boxed(),
             age: |server, name| age_kafka(server, name).boxed(),
         }),
         knows_its_end: true,
@@ -70,6 +78,7 @@ pub(crate) const BROKERS: &[Broker] = &[
                 options.set("user", USER.into());
                 options.set("password", password.into());
             },
+            shrink: |server, name| shrink_nats(server, name).boxed(),
             age: |server, name| age_nats(server, name).boxed(),
         }),
         knows_its_end: true,
@@ -88,6 +97,7 @@ pub(crate) const BROKERS: &[Broker] = &[
                 options.set("username", USER.into());
                 options.set("password", password.into());
             },
+            shrink: |server, _| shrink_rabbit(server).boxed(),
             age: |server, name| age_rabbit(server, name).boxed(),
         }),
         knows_its_end: false,
@@ -97,9 +107,10 @@ pub(crate) const BROKERS: &[Broker] = &[
 
 fn guarded_kafka(front: SocketAddr, server: SocketAddr) -> String {
     let controller = SocketAddr::new(server.ip(), server.port() + 1);
+    let aside = aside(server);
     format!(
-        "listeners=SASL_PLAINTEXT://{server},CONTROLLER://{controller}
-advertised.listeners=SASL_PLAINTEXT://{front}
+        "listeners=SASL_PLAINTEXT://{server},PLAINTEXT://{aside},CONTROLLER://{controller}
+advertised.listeners=SASL_PLAINTEXT://{front},PLAINTEXT://{aside}
 inter.broker.listener.name=SASL_PLAINTEXT
 sasl.enabled.mechanisms=PLAIN
 sasl.mechanism.inter.broker.protocol=PLAIN
@@ -109,19 +120,53 @@ user_{USER}=\"{PASSWORD}\";\n"
     )
 }
 
+/// Where a guarded server lets in who administers it, past what stands before it.
+fn aside(server: SocketAddr) -> SocketAddr {
+    SocketAddr::new(server.ip(), server.port() + 2)
+}
+
 async fn age_kafka(server: SocketAddr, name: String) {
-    let admin = ClientConfig::new().set("bootstrap.servers", server.to_string()).create();
-    let admin: AdminClient<DefaultClientContext> = admin.unwrap();
-    let age = AGE.as_millis().to_string();
-    let change = AlterConfig::new(ResourceSpecifier::Topic(&name)).set("retention.ms", &age);
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", server.to_string());
+    alter(&client, &name, ("retention.ms", &AGE.as_millis().to_string())).await;
+}
+
+async fn shrink_kafka(server: Arc<Server>, name: String) {
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", aside(server.address()).to_string());
+    alter(&client, &name, ("max.message.bytes", &SMALL_BYTES.to_string())).await;
+}
+
+async fn alter(client: &ClientConfig, topic: &str, (key, value): (&str, &str)) {
+    let admin: AdminClient<DefaultClientContext> = client.create().unwrap();
+    let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(key, value);
     admin.alter_configs(&[change], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
 }
 
 async fn age_nats(server: SocketAddr, name: String) {
-    let admin = jetstream::new(async_nats::connect(server.to_string()).await.unwrap());
-    let stream = admin.get_stream(format!("{name}-p1")).await.unwrap();
-    let changed = jetstream::stream::Config { max_age: AGE, ..stream.cached_info().config.clone() };
-    admin.update_stream(changed).await.unwrap();
+    let client = async_nats::connect(server.to_string()).await.unwrap();
+    update(client, format!("{name}-p1"), |config| config.max_age = AGE).await;
+}
+
+async fn shrink_nats(server: Arc<Server>, name: String) {
+    let options = ConnectOptions::with_user_and_password(USER.into(), PASSWORD.into());
+    let client = options.connect(server.address().to_string()).await.unwrap();
+    let bytes = i32::try_from(SMALL_BYTES).unwrap();
+    update(client, format!("{name}-p0"), |config| config.max_message_size = bytes).await;
+}
+
+async fn update(client: Client, stream: String, change: impl FnOnce(&mut stream::Config)) {
+    let admin = jetstream::new(client);
+    let mut config = admin.get_stream(stream).await.unwrap().cached_info().config.clone();
+    change(&mut config);
+    admin.update_stream(config).await.unwrap();
+}
+
+/// It reads its limit when it starts.
+async fn shrink_rabbit(server: Arc<Server>) {
+    server.kill();
+    server.configure(&format!("max_message_size = {SMALL_BYTES}\n"));
+    server.start_again();
 }
 
 async fn age_rabbit(server: SocketAddr, name: String) {

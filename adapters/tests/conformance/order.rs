@@ -94,7 +94,7 @@ async fn the_largest_record_is_taken_and_a_larger_one_refused_before_it_is_sent(
     let log = test.open().await;
     log.append(0, noise(largest)).await.unwrap();
     let outcome = log.append(0, noise(larger)).await;
-    let Err(AppendError::Refused(reason)) = outcome else { panic!("{outcome:?}") };
+    let Err(AppendError::TooLarge(reason)) = outcome else { panic!("{outcome:?}") };
     assert!(reason.contains(&larger.to_string()), "{reason}");
     append_all(&*log, 0, &["small"]).await;
     let read = contents(&*log, 0, 2).await;

@@ -149,7 +149,7 @@ async fn a_record_that_is_too_large_is_refused() {
     let dir = tempdir().unwrap();
     let log = log_in(&dir);
     let outcome = log.append(0, vec![0; RECORD_BYTES_MAX + 1].into()).await;
-    assert!(matches!(outcome, Err(AppendError::Refused(_))), "{outcome:?}");
+    assert!(matches!(outcome, Err(AppendError::TooLarge(_))), "{outcome:?}");
     log.append(0, vec![1; RECORD_BYTES_MAX].into()).await.unwrap();
     assert_eq!(contents(&log, 0, 1).await[0].len(), RECORD_BYTES_MAX);
 }

@@ -82,7 +82,7 @@ async fn a_lower_limit_refuses_the_record(server: SocketAddr) {
     let keeps = [("retention.ms", "-1"), ("retention.bytes", "-1"), ("cleanup.policy", "delete")];
     set(server, &config, &[&keeps[..], &[("max.message.bytes", "10000")]].concat()).await;
     let refused = seen(async || match log.append(0, vec![b'x'; 20_000].into()).await {
-        Err(AppendError::Refused(reason)) => Some(reason),
+        Err(AppendError::TooLarge(reason)) => Some(reason),
         _ => None,
     });
     let reason = refused.await;

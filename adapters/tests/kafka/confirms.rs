@@ -15,7 +15,7 @@ async fn the_largest_record_is_taken_and_no_larger_one(server: SocketAddr) {
     let log = open(&config(server)).await;
     log.append(0, vec![b'x'; LARGEST].into()).await.unwrap();
     let outcome = log.append(0, vec![b'x'; LARGEST + 1].into()).await;
-    let Err(AppendError::Refused(reason)) = outcome else { panic!("{outcome:?}") };
+    let Err(AppendError::TooLarge(reason)) = outcome else { panic!("{outcome:?}") };
     assert!(reason.contains("1048577") && reason.contains("1048576"), "{reason}");
     assert_eq!(log.bounds(0).await.unwrap().end, End::Last(0));
     let (_, record) = log.read(0, 0).await.unwrap().next().await.unwrap().unwrap();
@@ -23,7 +23,7 @@ async fn the_largest_record_is_taken_and_no_larger_one(server: SocketAddr) {
 }
 
 async fn a_repeat_of_what_is_under_way_is_stored_once(_: SocketAddr) {
-    let front = SocketAddr::from(([127, 0, 0, 1], free_ports(1)));
+    let front = SocketAddr::from(([127, 0, 0, 1], free_ports(1).first));
     let own = Server::start(&release().unwrap(), 2, &format!("advertised.listeners=PLAINTEXT://{front}\n"));
     let proxy = Proxy::start(front, own.address()).await;
     let log = open(&config(front)).await;

@@ -105,7 +105,8 @@ impl Guarded {
         let (certificate, key) = authority.sign("broker");
         let both = fs::read_to_string(key).unwrap() + &fs::read_to_string(certificate).unwrap();
         fs::write(authority.path().join("broker-both.pem"), both).unwrap();
-        let first = free_ports(5);
+        let held = free_ports(5);
+        let first = held.first;
         let at = |index| SocketAddr::from(([127, 0, 0, 1], first + index));
         let server = Server::start(&release().unwrap(), 2, &settings(&authority, at));
         Self {

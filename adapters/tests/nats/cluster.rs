@@ -26,7 +26,8 @@ async fn append(log: &dyn EventLog, text: &'static str) {
 
 #[tokio::test]
 async fn a_log_on_three_servers_outlives_each_of_them() {
-    let routes = free_ports(3);
+    let held = free_ports(3);
+    let routes = held.first;
     let all =
         (0..3).map(|number| format!("nats://127.0.0.1:{}", routes + number)).collect::<Vec<_>>().join(", ");
     let start = |number: u16| {

@@ -75,7 +75,8 @@ async fn settings_that_cannot_be_used_are_named_and_no_password_is_shown() {
         (with(nobody(), "replicas", -1), "the section nats"),
         (with(nobody(), "replica", 1), "unknown field `replica`"),
         (with(nobody(), "certificate_file", "c.pem"), "nats.certificate_file needs nats.key_file"),
-        (with(nobody(), "ca_file", "/none.pem"), "nats.ca_file cannot read /none.pem"),
+        (with(nobody(), "ca_file", "/none.pem"), "nats.ca_file says nothing without TLS"),
+        (with(with(nobody(), "tls", true), "ca_file", "/none.pem"), "nats.ca_file cannot read /none.pem"),
         (with(nobody(), "credentials_file", path(Path::new(file!()))), "nats.credentials_file"),
     ];
     for (config, wanted) in cases {

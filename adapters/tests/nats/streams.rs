@@ -1,14 +1,14 @@
 //! Streams that were changed, taken away or never ours.
 
 use crate::records::{append_all, contents, take};
-use crate::{config, opened, refusal, server, url};
+use crate::{config, opened, refusal, server, url, with};
 use async_nats::jetstream::stream::{self, DiscardPolicy, StorageType};
 use async_nats::jetstream::{self, Context};
 use futures::StreamExt;
 use refold_adapters::Config;
 use refold_domain::log::{AppendError, Bounds, End, EventLog, LogError, Risk};
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
 
 /// How long a reader may take to notice what happened, in seconds.
 const NOTICE_SECONDS: u64 = 20;
@@ -164,14 +164,34 @@ async fn a_record_that_is_too_large_is_refused_before_it_is_sent() {
     let server = server(&format!("max_payload: {LIMIT}\n"));
     let log = opened(&config(&server)).await;
     let outcome = log.append(0, vec![1; LIMIT].into()).await;
-    let Err(AppendError::Refused(why)) = outcome else { panic!("{outcome:?}") };
+    let Err(AppendError::TooLarge(why)) = outcome else { panic!("{outcome:?}") };
     assert!(why.contains("65536 bytes, the server takes 65536 with its headers: raise max_payload"), "{why}");
     // The headers are a line each, and the version and the end in front and behind.
     let headers = "NATS/1.0\r\nNats-Expected-Stream: log-p0\r\n\r\n".len();
     log.append(0, vec![2; LIMIT - headers].into()).await.unwrap();
     let outcome = log.append(0, vec![3; LIMIT - headers + 1].into()).await;
-    assert!(matches!(outcome, Err(AppendError::Refused(_))), "{outcome:?}");
+    assert!(matches!(outcome, Err(AppendError::TooLarge(_))), "{outcome:?}");
     assert_eq!(contents(&*log, 0, 1).await[0].len(), LIMIT - headers);
+}
+
+#[tokio::test]
+async fn more_replicas_than_there_are_servers_are_refused_with_what_mends_it() {
+    let server = server("");
+    let config = with(config(&server), "replicas", 3);
+    let told = async {
+        let mut tries = interval(Duration::from_millis(50));
+        loop {
+            tries.tick().await;
+            // Until the server answers.
+            if let Err(error) = refold_adapters::open(&config).await
+                && matches!(error.downcast_ref(), Some(LogError::Broken(_)))
+            {
+                return format!("{error:#}");
+            }
+        }
+    };
+    let told = timeout(Duration::from_secs(NOTICE_SECONDS), told).await.expect("an answer in time");
+    assert!(told.contains("nats.replicas is 3") && told.contains("set it to 1"), "{told}");
 }
 
 #[tokio::test]

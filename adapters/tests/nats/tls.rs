@@ -39,7 +39,7 @@ async fn tls_is_spoken_with_the_right_server_only() {
         format!("tls {{ cert_file: {:?}, key_file: {:?} {more} }}\n", file("server.pem"), file("server.key"))
     };
     let at_server = server(&settings(""));
-    let trusting = with(config(&at_server), "ca_file", file("ca.pem"));
+    let trusting = with(with(config(&at_server), "tls", true), "ca_file", file("ca.pem"));
     append_all(&*opened(&trusting).await, 0, &["a"]).await;
     let by_url = with(config_at(&format!("tls://{}", at_server.address())), "ca_file", file("ca.pem"));
     append_all(&*opened(&by_url).await, 0, &["b"]).await;
@@ -47,13 +47,15 @@ async fn tls_is_spoken_with_the_right_server_only() {
     assert!(error.contains("certificate") && error.contains("nats.ca_file"), "{error}");
 
     let asking = server(&settings(&format!(", ca_file: {:?}, verify: true", file("ca.pem"))));
-    let trusting = with(config(&asking), "ca_file", file("ca.pem"));
+    let trusting = with(with(config(&asking), "tls", true), "ca_file", file("ca.pem"));
     let error = refusal(&trusting).await;
     assert!(error.contains("nats.certificate_file"), "{error}");
     let known = with(trusting, "certificate_file", file("client.pem"));
     append_all(&*opened(&with(known, "key_file", file("client.key"))).await, 0, &["a"]).await;
 
     let plain = server("");
+    let error = refusal(&with(config(&plain), "ca_file", file("ca.pem"))).await;
+    assert!(error.contains("nats.ca_file says nothing without TLS: set nats.tls = true"), "{error}");
     let error = refusal(&with(config(&plain), "tls", true)).await;
     assert!(error.contains("nats.tls"), "{error}");
 }

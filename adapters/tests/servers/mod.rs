@@ -3,7 +3,7 @@
 pub(crate) mod proxy;
 
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -17,7 +17,7 @@ const PORTS: std::ops::Range<u16> = 20_000..32_000;
 pub(crate) struct Server {
     kind: String,
     directory: TempDir,
-    port: u16,
+    ports: Ports,
     process: Mutex<Option<Child>>,
 }
 
@@ -32,9 +32,9 @@ impl Server {
 
     /// The same, not started yet.
     pub(crate) fn prepared(kind: &str, ports: u16) -> Self {
-        let directory = tempfile::Builder::new().prefix("refold-server-").tempdir().unwrap();
-        let server =
-            Self { kind: kind.into(), directory, port: free_ports(ports), process: Mutex::default() };
+        let directory = tempfile::Builder::new().prefix("refold-server-").tempdir_in(place()).unwrap();
+        let ports = free_ports(ports);
+        let server = Self { kind: kind.into(), directory, ports, process: Mutex::default() };
         server.configure("");
         server
     }
@@ -46,7 +46,7 @@ impl Server {
 
     /// Where it serves.
     pub(crate) fn address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.port))
+        SocketAddr::from(([127, 0, 0, 1], self.ports.first))
     }
 
     /// Starts it on what it wrote before. It does not wait until it answers.
@@ -57,7 +57,7 @@ impl Server {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]).arg(root().join("script/brokers"));
         command.args(["run", &self.kind, "--dir"]).arg(directory.join("server"));
-        command.arg("--port").arg(self.port.to_string()).arg("--extra").arg(directory.join("extra"));
+        command.arg("--port").arg(self.ports.first.to_string()).arg("--extra").arg(directory.join("extra"));
         command.stdin(Stdio::null()).stdout(log()).stderr(log());
         *self.process() = Some(command.spawn().unwrap());
     }
@@ -120,8 +120,16 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("what {} said last:\n{}", self.kind, self.said());
+        }
         self.kill();
     }
+}
+
+/// Where servers write: where `REFOLD_TEST_SERVERS` says.
+fn place() -> PathBuf {
+    std::env::var_os("REFOLD_TEST_SERVERS").map_or_else(std::env::temp_dir, PathBuf::from)
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -133,8 +141,16 @@ fn root() -> PathBuf {
     here.ancestors().find(|directory| directory.join("script/brokers").is_file()).unwrap().to_owned()
 }
 
-/// The first of so many ports in a row that nobody listens on. Each process begins to look at another place.
-pub(crate) fn free_ports(count: u16) -> u16 {
+/// Ports in a row that no other test has, in whichever process, for as long as this lives; also while nobody listens there.
+#[derive(Debug)]
+pub(crate) struct Ports {
+    pub(crate) first: u16,
+    /// What of UDP has the same number is used by nobody, so it stands for the port.
+    _held: Vec<UdpSocket>,
+}
+
+/// So many of them that nobody listens on. Each process begins to look at another place.
+pub(crate) fn free_ports(count: u16) -> Ports {
     static NEXT: Mutex<Option<u16>> = Mutex::new(None);
     let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
     let begin = || PORTS.start + u16::try_from(std::process::id() % 1_000).unwrap() * 11;
@@ -143,11 +159,16 @@ pub(crate) fn free_ports(count: u16) -> u16 {
         if first + count > PORTS.end {
             first = PORTS.start;
         }
-        let ports = first..first + count;
+        let held: Option<_> = (first..first + count).map(held).collect();
         first += count;
-        if ports.clone().all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+        if let Some(held) = held {
             *next = Some(first);
-            return ports.start;
+            return Ports { first: first - count, _held: held };
         }
     }
+}
+
+fn held(port: u16) -> Option<UdpSocket> {
+    let held = UdpSocket::bind(("127.0.0.1", port)).ok()?;
+    TcpListener::bind(("127.0.0.1", port)).is_ok().then_some(held)
 }

@@ -206,7 +206,11 @@ impl Projector {
         let partition = self.place.partition;
         let offsets = (before.position.offset + 1, after.position.offset);
         if after.seen.gaps > before.seen.gaps {
-            tracing::error!(partition, ?offsets, "the broker lost commits that it had acknowledged");
+            tracing::error!(
+                partition,
+                ?offsets,
+                "acknowledged commits are missing: the broker lost them, or a record was copied from another partition"
+            );
         }
         if after.seen.forks > before.seen.forks {
             tracing::error!(partition, ?offsets, "two writers share an id: a commit is void");

@@ -91,8 +91,8 @@ pub(super) async fn resume(log: &dyn EventLog, partition: u32, head: &Head) -> R
     Ok(records)
 }
 
-/// Why a log that does not know its end hands out nothing at the store's place: it is another one, or has lost its tail; or a
-/// replica of it is late, so that nothing is certain.
+/// Why a log that does not know its end hands out nothing at the store's place: it is another one, or has lost its tail. A
+/// replica that is late looks the same, so the partition stands still until it is not: what is recorded meanwhile could be lost.
 async fn nothing_there(log: &dyn EventLog, partition: u32, head: &Head) -> Result<Halt, Halt> {
     let (Mark { offset, .. }, Mark { offset: first, hash }) = (head.position, head.genesis);
     let genesis = first_of(&mut log.read(partition, first).await?).await?;
@@ -100,7 +100,7 @@ async fn nothing_there(log: &dyn EventLog, partition: u32, head: &Head) -> Resul
         return Ok(diverged("the log's first record is not the one that the store was folded from"));
     }
     let reason = format!("the log hands out no record at offset {offset}, which the store has folded");
-    Ok(Halt::Failed(anyhow::anyhow!("{reason}; if that goes on, {LOST}: {PUT_BACK}")))
+    Ok(stopped(format!("{reason}: {LOST}, or a replica of it is late and will catch up"), PUT_BACK))
 }
 
 fn ends_before(bounds: Bounds, offset: Offset) -> bool {

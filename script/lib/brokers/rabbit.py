@@ -12,7 +12,6 @@ import urllib.error
 import urllib.request
 
 import debian
-import pika
 from server import POLL_SECONDS, Failure, configured
 
 NAME = "rabbit"
@@ -105,6 +104,9 @@ def read(server):
 
 def once_recovered(server, act):
     """A stream is there some time after the server that was killed: it answers that there is none until then."""
+    # Not for whoever only asks what there is, or starts a server.
+    import pika
+
     deadline = time.monotonic() + RECOVERY_SECONDS_MAX
     while True:
         try:
