@@ -35,6 +35,9 @@ const WRITABLE: &str = "see that the disk is not mounted read-only, and that ref
 const HARM: &str = "look for the cause at the disk and at whatever else touches the log";
 const UNREADABLE: &str = "ask the makers of refold for a version that reads it; the event stays on the log";
 
+/// A store, and the log that it was folded from.
+type Found = (Arc<dyn Store>, Option<Uuid>);
+
 /// How many events of a partition that cannot be read are listed, the oldest first.
 const SKIPPED_SHOWN_MAX: usize = 20;
 
@@ -201,7 +204,7 @@ async fn data(settings: &Settings) -> Vec<Check> {
 }
 
 /// The store, if there is one, and the log that it was folded from.
-async fn store(settings: &Settings) -> Result<Option<(Arc<dyn Store>, Option<Uuid>)>> {
+async fn store(settings: &Settings) -> Result<Option<Found>> {
     let Some(store) = store_place(settings)?.look().await? else {
         return Ok(None);
     };
@@ -222,11 +225,7 @@ async fn risks(log: &dyn EventLog) -> Vec<Check> {
     }
 }
 
-async fn read_models(
-    settings: &Settings,
-    log: &dyn EventLog,
-    store: Result<Option<(Arc<dyn Store>, Option<Uuid>)>>,
-) -> Vec<Check> {
+async fn read_models(settings: &Settings, log: &dyn EventLog, store: Result<Option<Found>>) -> Vec<Check> {
     let checks = match store {
         Ok(Some((store, _))) => folded(settings.log.partitions, store.as_ref(), log).await,
         Ok(None) => Ok(vec![Check::ok("store", "there is none yet; the next start folds it from the log")]),

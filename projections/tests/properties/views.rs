@@ -71,8 +71,11 @@ struct Folded {
 async fn fold(plans: &[Plan], sizes: &[usize]) -> Folded {
     let definition = |view: &View| Definition::parse("test", view.name, &view.definition()).unwrap();
     let projections = projections(VIEWS.iter().map(definition).collect());
-    let store: Box<dyn Store> =
-        if plans.len() % 2 == 0 { Box::new(MemoryStore::default()) } else { Box::new(redis::store().await) };
+    let store: Box<dyn Store> = if plans.len().is_multiple_of(2) {
+        Box::new(MemoryStore::default())
+    } else {
+        Box::new(redis::store().await)
+    };
     let mut events = Vec::new();
     for partition in 0..PARTITIONS {
         let place = Place { log: LOG, partitions: PARTITIONS, partition };
