@@ -35,6 +35,9 @@ const WRITABLE: &str = "see that the disk is not mounted read-only, and that ref
 const HARM: &str = "look for the cause at the disk and at whatever else touches the log";
 const UNREADABLE: &str = "ask the makers of refold for a version that reads it; the event stays on the log";
 
+/// A store, and the log that it was folded from.
+type Found = (Arc<dyn Store>, Option<Uuid>);
+
 /// How many events of a partition that cannot be read are listed, the oldest first.
 const SKIPPED_SHOWN_MAX: usize = 20;
 
@@ -199,9 +202,6 @@ async fn data(settings: &Settings) -> Vec<Check> {
     }
     checks
 }
-
-/// A store, and the log that it was folded from.
-type Found = (Arc<dyn Store>, Option<Uuid>);
 
 /// The store, if there is one, and the log that it was folded from.
 async fn store(settings: &Settings) -> Result<Option<Found>> {

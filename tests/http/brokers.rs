@@ -41,10 +41,11 @@ const THREADS: &str = "4";
 /// How many partitions their logs have, where it is not they who say: each is something that a broker makes, and that is read.
 const PARTITIONS: &str = "3";
 
-/// The same tests as of the embedded log and the embedded store, with both elsewhere.
+/// The same tests as of the embedded log and the embedded store, with the store and then both elsewhere.
 #[tokio::test]
 async fn the_five_systems_are_the_same_on_each() {
     let redis = Broker::start("redis", 1, "");
+    five_systems("the embedded log with redis", &[redis::config()], &[redis::setting(redis.address())]).await;
     for (remote, kind) in Remote::asked() {
         let broker = Broker::start(&kind, remote.ports, "");
         let settings = [remote.setting(broker.address()), redis::setting(redis.address())];
@@ -53,7 +54,7 @@ async fn the_five_systems_are_the_same_on_each() {
 }
 
 /// Runs the tests of the five systems, each service with other settings files and settings.
-pub(crate) async fn five_systems(name: &str, files: &[PathBuf], settings: &[(&str, String)]) {
+async fn five_systems(name: &str, files: &[PathBuf], settings: &[(&str, String)]) {
     let mut tests = Command::new(std::env::current_exe().unwrap());
     tests.args(SYSTEMS).args(["--test-threads", THREADS]).env("REFOLD_TEST__LOG__PARTITIONS", PARTITIONS);
     tests.env("REFOLD_TEST_CONFIG", std::env::join_paths(files).unwrap());

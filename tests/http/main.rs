@@ -38,6 +38,7 @@ mod purchases;
 mod racing;
 mod raw;
 mod redis;
+mod redis_cluster;
 mod remote;
 mod request_ids;
 mod roles;

@@ -1,12 +1,12 @@
 //! The read models on Redis: the service waits for it, outlives it, and comes back to the same answers whatever becomes of it.
 
-use crate::brokers::five_systems;
 use crate::foods::{aggregated, newest, observe, send_all};
 use crate::kills::{
     JOBS, Journal, every_repeat_is_answered_the_same, everything_is_exact, jobs, number, run,
 };
 use crate::server::{Server, in_time};
 use crate::servers::Server as Redis;
+use crate::servers::redis::{ask, until};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
@@ -14,8 +14,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::interval;
 
@@ -40,24 +38,8 @@ fn service(redis: &Redis) -> Server {
 /// A server that answers already.
 async fn started() -> Redis {
     let redis = Redis::start("redis", 1, "");
-    let answers = async {
-        let mut ticks = interval(Duration::from_millis(10));
-        while TcpStream::connect(redis.address()).await.is_err() {
-            ticks.tick().await;
-        }
-    };
-    in_time("there", answers).await;
+    until(&redis, "PING", "PONG").await;
     redis
-}
-
-/// What the server answers to a command.
-async fn ask(redis: &Redis, command: &str) -> String {
-    let mut connection = TcpStream::connect(redis.address()).await.unwrap();
-    connection.write_all(format!("{command}\r\nQUIT\r\n").as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).await.unwrap();
-    assert!(!answer.starts_with('-'), "{command}: {answer}");
-    answer
 }
 
 /// Eats so many pies and waits until they are seen.
@@ -83,12 +65,6 @@ async fn until_problem(service: &Server, text: &str) -> Value {
         }
     };
     in_time(&format!("told {text:?}"), told).await
-}
-
-#[tokio::test]
-async fn the_five_systems_are_the_same_on_it() {
-    let redis = Redis::start("redis", 1, "");
-    five_systems("the embedded log with redis", &[config()], &[setting(redis.address())]).await;
 }
 
 #[tokio::test]

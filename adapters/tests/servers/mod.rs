@@ -1,6 +1,7 @@
 //! Real servers for tests: each a process of its own, on ports and in a directory of its own, started by `script/brokers`.
 
 pub(crate) mod proxy;
+pub(crate) mod redis;
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener, UdpSocket};

@@ -33,7 +33,7 @@ async fn holds_something(store: &dyn Store) -> bool {
 const FOODS: (&str, &str) = ("foods", "on = 'food.observed'\ncount = { by = 'food' }");
 const TOTAL: (&str, &str) = ("total", "on = 'food.observed'\ncount = {}");
 
-async fn keeps_and_empties(store: &dyn Store) {
+pub(crate) async fn keeps_and_empties(store: &dyn Store) {
     assert_eq!(generations(store, &[FOODS, TOTAL]).await, named(&[("foods", 1), ("total", 1)]));
     fold_something(store).await;
 

@@ -5,6 +5,8 @@
 
 mod breaking;
 mod catalogue;
+#[path = "../../../adapters/tests/kafka/certificates.rs"]
+mod certificates;
 mod driver;
 mod gate;
 mod log;
@@ -17,6 +19,8 @@ mod peers;
 mod projector;
 mod redis;
 mod redis_alone;
+mod redis_cluster;
+mod redis_tls;
 #[path = "../../../adapters/tests/servers/mod.rs"]
 #[expect(dead_code, reason = "some of it is for tests of other servers")]
 mod servers;

@@ -7,6 +7,7 @@ use futures::future::join_all;
 use proptest::prelude::*;
 use refold_domain::hash::Hash;
 use refold_projections::state::{Epoch, Head, Mark};
+use refold_projections::store::redis::options::Options;
 use refold_projections::store::{
     Blob, Flush, Flushed, Limit, MemoryStore, Range, RedisStore, STORE_FORMAT, Space, SqliteStore, Store,
     Wanted,
@@ -32,7 +33,7 @@ pub(crate) fn head_at(offset: u64) -> Head {
 
 /// What is asked of a store.
 #[derive(Debug, Clone)]
-enum Work {
+pub(crate) enum Work {
     Flush { partition: u32, from: From, changes: Vec<(usize, Blob, Option<Blob>)>, same_epoch: bool },
     Load { partition: u32, wanted: Vec<(usize, Blob)> },
     Scan { partition: u32, range: Range },
@@ -40,7 +41,7 @@ enum Work {
 }
 
 #[derive(Debug, Clone)]
-enum From {
+pub(crate) enum From {
     /// Where the partition stands.
     Here,
     /// Nowhere: as if it had no state.
@@ -96,7 +97,7 @@ fn within(limit: Limit, all: &[(Blob, Blob)]) -> &[(Blob, Blob)] {
     &all[..(0..all.len()).take_while(is_wanted).count()]
 }
 
-fn work() -> impl Strategy<Value = Work> {
+pub(crate) fn work() -> impl Strategy<Value = Work> {
     let from = prop_oneof![
         8 => Just(From::Here),
         1 => Just(From::Nothing),
@@ -233,35 +234,38 @@ async fn everything(store: &dyn Store) -> Vec<(Option<Head>, Vec<BTreeMap<Blob, 
     held
 }
 
+/// Does the work on a store of each kind and holds them against each other, also after they were opened again.
+pub(crate) async fn answer_alike(works: &[Work], options: &Options) -> Result<(), TestCaseError> {
+    let dir = tempfile::tempdir().unwrap();
+    let (memory, sqlite) = (MemoryStore::default(), SqliteStore::open(dir.path()).unwrap());
+    let name = redis::name();
+    let redis = redis::open(options, &name).await;
+    let mut worker = Worker::default();
+    // What comes before a catalogue is not found again by its next process.
+    worker.perform(&[&memory, &sqlite, &redis], &Work::Reset(b"first".to_vec())).await?;
+    for work in works {
+        worker.perform(&[&memory, &sqlite, &redis], work).await?;
+    }
+    let held = everything(&memory).await;
+    prop_assert_eq!(&everything(&sqlite).await, &held);
+    prop_assert_eq!(&everything(&redis).await, &held);
+    let catalogue = memory.catalogue().await.unwrap();
+    drop((sqlite, redis));
+    let sqlite = SqliteStore::open(dir.path()).unwrap();
+    let redis = RedisStore::open(options, &name, PARTITIONS).await.unwrap();
+    for reopened in [&sqlite as &dyn Store, &redis] {
+        prop_assert_eq!(&everything(reopened).await, &held);
+        prop_assert_eq!(&reopened.catalogue().await.unwrap(), &catalogue);
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(cases(60))]
 
     #[test]
     fn all_stores_answer_alike(works in prop::collection::vec(work(), 1..60)) {
-        let dir = tempfile::tempdir().unwrap();
-        block_on(async {
-            let (memory, sqlite) = (MemoryStore::default(), SqliteStore::open(dir.path()).unwrap());
-            let (options, name) = (redis::options(redis::shared()), redis::name());
-            let redis = redis::open(&options, &name).await;
-            let mut worker = Worker::default();
-            // What comes before a catalogue is not found again by its next process.
-            worker.perform(&[&memory, &sqlite, &redis], &Work::Reset(b"first".to_vec())).await?;
-            for work in &works {
-                worker.perform(&[&memory, &sqlite, &redis], work).await?;
-            }
-            let held = everything(&memory).await;
-            prop_assert_eq!(&everything(&sqlite).await, &held);
-            prop_assert_eq!(&everything(&redis).await, &held);
-            let catalogue = memory.catalogue().await.unwrap();
-            drop((sqlite, redis));
-            let reopened: [&dyn Store; 2] =
-                [&SqliteStore::open(dir.path()).unwrap(), &RedisStore::open(&options, &name, PARTITIONS).await.unwrap()];
-            for reopened in reopened {
-                prop_assert_eq!(&everything(reopened).await, &held);
-                prop_assert_eq!(&reopened.catalogue().await.unwrap(), &catalogue);
-            }
-            Ok(())
-        })?;
+        block_on(answer_alike(&works, &redis::options(redis::shared())))?;
     }
 
     #[test]
@@ -290,7 +294,7 @@ pub(crate) fn put(from: Option<&Head>, to: &Head, space: &Space, key: &[u8], val
 }
 
 /// Partitions flush at once, each flush with a space of its own, while readers look on.
-async fn partitions_do_not_disturb_each_other(store: Arc<dyn Store>) {
+pub(crate) async fn partitions_do_not_disturb_each_other(store: Arc<dyn Store>) {
     const ROUNDS: u64 = 40;
     let write = |partition: u32| {
         let store = Arc::clone(&store);

@@ -56,5 +56,6 @@ fn is_of_tls(error: &RedisError) -> bool {
         }
         cause = error.source();
     }
-    error.to_string().contains("certificate")
+    // An alert of the other side comes as text.
+    error.to_string().to_lowercase().contains("certificate")
 }
