@@ -262,7 +262,7 @@ async fn it_is_checked_and_emptied_as_a_file_is() {
 async fn the_store_of_another_log_is_refused() {
     let redis = Redis::start("redis", 1, "");
     let (mut one, mut other) = (service(&redis), service(&redis));
-    other.set("LOG__NAME", &one.variable("REFOLD__LOG__NAME").to_owned());
+    other.set("LOG__NAME", one.variable("REFOLD__LOG__NAME"));
     one.launch().await;
     one.until_ready().await;
     eat(&one, 3).await;
