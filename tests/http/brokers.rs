@@ -41,6 +41,9 @@ const THREADS: &str = "4";
 /// How many partitions their logs have, where it is not they who say: each is something that a broker makes, and that is read.
 const PARTITIONS: &str = "3";
 
+/// How long their guarded commands wait for a verdict: servers, services and tests share the machine's cores.
+const DECIDE_WAIT_MS: &str = "20000";
+
 /// The same tests as of the embedded log and the embedded store, with the store and then both elsewhere.
 #[tokio::test]
 async fn the_five_systems_are_the_same_on_each() {
@@ -57,6 +60,7 @@ async fn the_five_systems_are_the_same_on_each() {
 async fn five_systems(name: &str, files: &[PathBuf], settings: &[(&str, String)]) {
     let mut tests = Command::new(std::env::current_exe().unwrap());
     tests.args(SYSTEMS).args(["--test-threads", THREADS]).env("REFOLD_TEST__LOG__PARTITIONS", PARTITIONS);
+    tests.env("REFOLD_TEST__DECIDE__WAIT_MS", DECIDE_WAIT_MS);
     tests.env("REFOLD_TEST_CONFIG", std::env::join_paths(files).unwrap());
     tests.envs(settings.iter().map(|(key, value)| (format!("REFOLD_TEST__{key}"), value)));
     let start = Instant::now();
