@@ -63,7 +63,9 @@ pub struct Beside {
 /// Starts to fold every partition.
 pub fn fold_all(sources: &Sources) -> JoinSet<()> {
     let mut workers = JoinSet::new();
-    for partition in 0..sources.progress.partitions() {
+    let partitions = sources.progress.partitions();
+    count_folded(partitions as usize);
+    for partition in 0..partitions {
         workers.spawn(sources.projector(partition).run());
     }
     workers
@@ -76,6 +78,7 @@ pub fn share(sources: &Sources, beside: Beside) -> JoinSet<()> {
     let (claimed, claims) = watch::channel(BTreeSet::new());
     let heard: Vec<_> = (0..partitions).map(|_| broadcast::Sender::new(HEARD_MAX)).collect();
     let mut workers = JoinSet::new();
+    count_folded(0);
     for (partition, heard) in (0..).zip(&heard) {
         workers.spawn(take_part(sources.clone(), partition, claims.clone(), heard.subscribe()));
     }
@@ -132,7 +135,6 @@ async fn take_part(
 async fn claim(peers: Arc<dyn Peers>, member: Uuid, partitions: u32, claimed: &watch::Sender<BTreeSet<u32>>) {
     let mut beats = interval(BEAT);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let folded = gauge!(metric::PROJECTOR_PARTITIONS);
     let mut is_heard = true;
     loop {
         beats.tick().await;
@@ -146,8 +148,7 @@ async fn claim(peers: Arc<dyn Peers>, member: Uuid, partitions: u32, claimed: &w
                     }
                 }) {
                     tracing::info!(partitions = ?share, "folds");
-                    #[expect(clippy::cast_precision_loss, reason = "there are at most 1,024 partitions")]
-                    folded.set(share.len() as f64);
+                    count_folded(share.len());
                 }
             }
             // It keeps what it has: without the store nothing of it can be folded, nor taken by others.
@@ -158,6 +159,11 @@ async fn claim(peers: Arc<dyn Peers>, member: Uuid, partitions: u32, claimed: &w
             Err(_) => {}
         }
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "there are at most 1,024 partitions")]
+fn count_folded(partitions: usize) {
+    gauge!(metric::PROJECTOR_PARTITIONS).set(partitions as f64);
 }
 
 async fn in_time<T>(asked: impl Future<Output = Result<T>>) -> Result<T> {

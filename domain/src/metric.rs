@@ -117,7 +117,7 @@ pub const PROJECTOR_BATCH_RECORDS: &str = "refold_projector_batch_records";
 /// Time from handing a flush to the store to its outcome.
 pub const PROJECTOR_FLUSH_SECONDS: &str = "refold_projector_flush_duration_seconds";
 
-/// Partitions that this process folds, where several processes share them.
+/// Partitions that this process folds: all of them, or its share.
 pub const PROJECTOR_PARTITIONS: &str = "refold_projector_partitions";
 
 // HTTP.
@@ -249,7 +249,7 @@ pub const ALL: &[Metric] = &[
         name: PROJECTOR_PARTITIONS,
         kind: Kind::Gauge,
         unit: Unit::Count,
-        help: "partitions that this process folds, where several processes share them",
+        help: "partitions that this process folds: all of them, or its share",
     },
     Metric {
         name: HTTP_REQUESTS,
