@@ -96,6 +96,9 @@ impl Service {
             Some(id) => id,
             None => genesis::make(log.as_ref(), partitions).await.context("cannot open the log")?,
         };
+        if !settings.role.folds() {
+            catalogue::agree(store.as_ref(), &definitions).await?;
+        }
         let projections = catalogue::open(store.as_ref(), definitions).await.map_err(unusable)?;
         let projections = Arc::new(projections);
         // The embedded log is this process's alone, whoever shares the store.

@@ -8,7 +8,7 @@ use crate::definition::Definition;
 use crate::state::Head;
 use crate::store::{Space, Store};
 use crate::view::{self, View};
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use refold_domain::schema::{EventType, Value};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -85,6 +85,26 @@ pub async fn open(store: &dyn Store, definitions: Vec<Definition>) -> anyhow::Re
         Projection::new(definition, generation)
     });
     Ok(in_force.collect())
+}
+
+/// Refuses definitions that mean something else than those in force, for whoever may not replace them.
+///
+/// # Errors
+/// Which they are, or that the store cannot be read.
+pub async fn agree(store: &dyn Store, definitions: &[Definition]) -> anyhow::Result<()> {
+    let Some(stored) = store.catalogue().await.context("cannot read the store's catalogue")? else {
+        return Ok(());
+    };
+    let in_force: Catalogue =
+        serde_json::from_slice(&stored).context("the store's catalogue cannot be read")?;
+    let wanted = in_force.with(definitions);
+    ensure!(
+        wanted == in_force,
+        "other definitions are in force than this process has, of {}: a process that does not fold puts none in force; start one \
+         that folds with these definitions first, or this one with those in force",
+        wanted.changes(&in_force).join(", ")
+    );
+    Ok(())
 }
 
 impl Catalogue {

@@ -32,12 +32,12 @@ where
     F: Future<Output = Result<Infallible, Halt>>,
 {
     let position = || progress.state(partition).head.map(|head| head.position);
-    let mut wait = RETRY_WAIT_MIN;
+    let (mut wait, mut told) = (RETRY_WAIT_MIN, None);
     loop {
         let before = position();
         let Err(halt) = follow().await;
         if position() != before {
-            wait = RETRY_WAIT_MIN;
+            (wait, told) = (RETRY_WAIT_MIN, None);
         }
         match halt {
             Halt::StartAgain => {
@@ -46,7 +46,13 @@ where
             Halt::Failed(error) => {
                 progress.note(&error);
                 let reason = format!("{error:#}");
-                retrying(partition, progress, &error, &reason);
+                // What fails again and again right after it has begun is no news.
+                if told.as_ref() == Some(&reason) {
+                    progress.set_condition(partition, Condition::Retrying(reason));
+                } else {
+                    retrying(partition, progress, &error, &reason);
+                    told = Some(reason);
+                }
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(RETRY_WAIT_MAX);
             }

@@ -10,7 +10,7 @@ pub(super) fn belongs(log: Uuid, head: &Head, bounds: Bounds) -> Result<(), Halt
     if head.log != log {
         return Err(stopped(
             format!("the store belongs to the log {}, not to {log}", head.log),
-            "run `refold store empty`, or give each log a data directory of its own",
+            "run `refold store empty`, or give each log a data directory of its own (on Redis: a log.name)",
         ));
     }
     if bounds.first != Some(head.genesis.offset) {

@@ -107,7 +107,7 @@ impl Place {
             Self::Redis { .. } if error.is::<Away>() => {
                 "see that it runs and can be reached from here; a start waits for it"
             }
-            Self::Redis { .. } => "do as it says; nothing was changed",
+            Self::Redis { .. } => "do as it says",
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod options;
 mod peers;
 mod script;
 mod server;
+mod single;
 mod sweep;
 
 use super::kinds::{Kind, REDIS};

@@ -70,6 +70,19 @@ fn a_changed_meaning_empties_the_store_and_a_changed_comment_does_not() {
 }
 
 #[test]
+fn who_does_not_fold_puts_nothing_in_force() {
+    block_on(async {
+        let store = MemoryStore::default();
+        catalogue::agree(&store, &definitions(&[FOODS])).await.unwrap();
+        catalogue::open(&store, definitions(&[FOODS])).await.unwrap();
+        catalogue::agree(&store, &definitions(&[FOODS])).await.unwrap();
+        let error = catalogue::agree(&store, &definitions(&[FOODS, TOTAL])).await.unwrap_err();
+        assert!(error.to_string().contains("total"), "{error:#}");
+        assert_eq!(generations(&store, &[FOODS]).await, named(&[("foods", 1)]));
+    });
+}
+
+#[test]
 fn a_catalogue_that_cannot_be_read_is_an_error_and_costs_nothing() {
     block_on(async {
         let store = MemoryStore::default();

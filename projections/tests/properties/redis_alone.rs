@@ -5,12 +5,14 @@ use crate::redis::{name, open, options, shared, store};
 use crate::servers::Server;
 use crate::stores::{head_at, put};
 use redis::{Cmd, FromRedisValue, Value};
+use refold_projections::peers::Peers;
 use refold_projections::store::redis::options::Options;
 use refold_projections::store::{Away, Flushed, RedisStore, Space, Store, Wanted, kinds};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{interval, timeout};
+use uuid::Uuid;
 
 /// How long anything may take that a store does by itself: it looks each second.
 const WAIT: Duration = Duration::from_secs(10);
@@ -205,6 +207,30 @@ async fn what_is_emptied_by_one_process_is_empty_for_the_other_and_nothing_is_le
 }
 
 #[tokio::test]
+async fn who_was_not_let_in_for_a_while_is_let_in_again() {
+    let admin = store().await;
+    let (user, name) = (name(), name());
+    let () = ask(&admin, &["ACL", "SETUSER", &user, "reset", "on", ">geheim", "~*", "&*", "+@all"]).await;
+    let store = open(&of_user(&user), &name).await;
+    for _ in 0..2 {
+        let () = ask(&admin, &["ACL", "SETUSER", &user, "off"]).await;
+        let _killed: u32 = ask(&admin, &["CLIENT", "KILL", "USER", &user]).await;
+        until("refused", async || {
+            let refused = store.load(0, Wanted::new()).await;
+            refused.is_err_and(|error| format!("{error:#}").contains("redis.password"))
+        })
+        .await;
+        let () = ask(&admin, &["ACL", "SETUSER", &user, "on"]).await;
+        until("let in", async || store.load(0, Wanted::new()).await.is_ok()).await;
+        until("let in to write", async || {
+            let flush = put(None, &head_at(1), &Space::Voids, b"k", b"1");
+            store.flush(0, flush).await.is_ok()
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn a_process_with_other_definitions_than_those_in_force_says_so() {
     let (options, name) = (options(shared()), name());
     let (old, new) = (open(&options, &name).await, open(&options, &name).await);
@@ -213,7 +239,11 @@ async fn a_process_with_other_definitions_than_those_in_force_says_so() {
     let refuses = async |store: &RedisStore| {
         store.load(0, Wanted::new()).await.is_err_and(|error| error.to_string().contains("other definitions"))
     };
+    let (member, other) = (Uuid::new_v4(), Uuid::new_v4());
+    old.peers().claim(member, 3).await.unwrap();
     until("refused", async || refuses(&old).await).await;
+    assert!(old.peers().claim(member, 3).await.unwrap().is_empty(), "it has given back what it cannot fold");
+    assert_eq!(new.peers().claim(other, 3).await.unwrap().len(), 3);
     let flush = put(None, &head_at(1), &Space::Voids, b"k", b"1");
     assert!(old.flush(0, Arc::clone(&flush)).await.unwrap_err().to_string().contains("start this one again"));
     assert_eq!(new.flush(0, flush).await.unwrap(), Flushed::Done);

@@ -59,6 +59,11 @@ impl Catalogue {
         Ok(state.own.incarnation)
     }
 
+    /// Whether another process put other definitions in force, so that this one does nothing any more.
+    pub(super) fn is_replaced(&self) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).is_replaced
+    }
+
     /// What this process has put or found in force, and whether it was replaced since.
     fn own(&self) -> (InForce, bool) {
         let state = self.0.read().unwrap_or_else(PoisonError::into_inner);

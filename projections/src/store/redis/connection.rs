@@ -2,7 +2,9 @@
 
 use super::failure::failure;
 use super::options::Options;
-use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig, PubSub};
+use super::single::Single;
+use futures::FutureExt;
+use redis::aio::{ConnectionLike, ConnectionManagerConfig, PubSub};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
@@ -37,7 +39,7 @@ pub struct Connection {
 
 #[derive(Clone)]
 enum Link {
-    Single(ConnectionManager),
+    Single(Single),
     Cluster(ClusterConnection),
 }
 
@@ -95,6 +97,9 @@ impl Connection {
 
     /// What an error of this connection means.
     pub fn failure(&self, error: RedisError) -> anyhow::Error {
+        if let Link::Single(link) = &self.link {
+            link.hear(&error);
+        }
         failure(&self.servers(), error)
     }
 
@@ -144,14 +149,17 @@ impl Link {
             .set_connection_timeout(Some(connect))
             .set_response_timeout(Some(answer));
         let client = clients(options)?.into_iter().next().ok_or_else(|| late(CONNECT_TIMEOUT_MS))?;
-        Ok(Self::Single(ConnectionManager::new_with_config(client, config).await?))
+        Ok(Self::Single(Single::open(client, config).await?))
     }
 }
 
 impl ConnectionLike for Connection {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         match &mut self.link {
-            Link::Single(link) => link.req_packed_command(cmd),
+            Link::Single(single) => {
+                let mut link = single.link();
+                async move { link.req_packed_command(cmd).await }.boxed()
+            }
             Link::Cluster(link) => link.req_packed_command(cmd),
         }
     }
@@ -163,14 +171,17 @@ impl ConnectionLike for Connection {
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
         match &mut self.link {
-            Link::Single(link) => link.req_packed_commands(pipeline, offset, count),
+            Link::Single(single) => {
+                let mut link = single.link();
+                async move { link.req_packed_commands(pipeline, offset, count).await }.boxed()
+            }
             Link::Cluster(link) => link.req_packed_commands(pipeline, offset, count),
         }
     }
 
     fn get_db(&self) -> i64 {
         match &self.link {
-            Link::Single(link) => link.get_db(),
+            Link::Single(single) => single.link().get_db(),
             Link::Cluster(link) => link.get_db(),
         }
     }

@@ -45,6 +45,11 @@ impl RedisPeers {
 #[async_trait]
 impl Peers for RedisPeers {
     async fn claim(&self, member: Uuid, partitions: u32) -> anyhow::Result<BTreeSet<u32>> {
+        if self.0.catalogue.is_replaced() {
+            // It cannot fold: others must not wait for it.
+            self.resign(member).await?;
+            return Ok(BTreeSet::new());
+        }
         self.run(&CLAIM, &[member.to_string(), partitions.to_string(), LEASE_MS.to_string()]).await
     }
 
