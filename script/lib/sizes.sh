@@ -21,7 +21,7 @@ export REFOLD_ALERTS=${REFOLD_ALERTS:-500}
 # Cases of each property test.
 export PROPTEST_CASES=${PROPTEST_CASES:-256}
 # Examples of schemathesis for each operation, its seed, and the most seconds that it may take.
-export REFOLD_HTTP_EXAMPLES=${REFOLD_HTTP_EXAMPLES:-50}
+export REFOLD_HTTP_EXAMPLES=${REFOLD_HTTP_EXAMPLES:-30}
 export REFOLD_HTTP_SEED=${REFOLD_HTTP_SEED:-1}
 export REFOLD_HTTP_SECONDS=${REFOLD_HTTP_SECONDS:-300}
 # REFOLD_HTTP_REPEAT_SECONDS, if set: schemathesis goes on fuzzing until so many seconds are over.
