@@ -204,7 +204,11 @@ async fn whoever_dies_or_sleeps_everything_counts_once() {
         company.until_ready().await;
         done.send(()).unwrap();
         let shown = in_time("watched", watching).await.unwrap();
+        let answers: Vec<_> = journal.answered().into_iter().map(|(_, answer)| answer).collect();
         for process in company.answering() {
+            // Whoever stood still has yet to read what came meanwhile.
+            let seen = process.client().get("/views/food_counts?limit=1").after(newest(&answers));
+            seen.insist().await.is(200);
             everything_is_exact(&process.client(), &jobs, &journal).await;
         }
         every_repeat_is_answered_the_same(&journal).await;
