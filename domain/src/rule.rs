@@ -37,6 +37,8 @@ pub enum Rule {
     RefusedFlushStartsAgain,
     /// Projector: with nothing to fold, it looks now and then whether the store still stands where it left it.
     IdleLooksAtTheStore,
+    /// Follower: where something of what another process has flushed was not heard, verdicts are looked up in the store.
+    MissedVerdictsAreLookedUp,
     /// Store: a flush compares the position.
     FlushComparesPosition,
     /// Store: a flush compares the epoch.
@@ -76,6 +78,7 @@ pub const ALL: &[Rule] = &[
     Rule::FlushBeforeNews,
     Rule::RefusedFlushStartsAgain,
     Rule::IdleLooksAtTheStore,
+    Rule::MissedVerdictsAreLookedUp,
     Rule::FlushComparesPosition,
     Rule::FlushComparesEpoch,
     Rule::FlushIsAtomic,

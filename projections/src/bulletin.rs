@@ -5,6 +5,8 @@
 
 use crate::batch::News;
 use crate::state::{Epoch, Head, Mark, Seen, Verdict};
+use refold_domain::log::Offset;
+use refold_domain::rule::{self, Rule};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -16,6 +18,8 @@ const COMMANDS_MAX: usize = 8_192;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Bulletin {
     epoch: Epoch,
+    /// Where the store stood before.
+    from: Offset,
     position: Mark,
     keys: u64,
     swept: u64,
@@ -28,12 +32,12 @@ pub struct Bulletin {
 type Judged = (Uuid, u64, String);
 
 impl Bulletin {
-    /// What a flush has brought that led to `head`.
-    pub fn new(head: &Head, news: &[News]) -> Self {
+    /// What a flush has brought that led to `head` from where the store stood before.
+    pub fn new(from: Offset, head: &Head, news: &[News]) -> Self {
         let commands: usize = news.iter().map(|commit| commit.verdicts.len()).sum();
         let news = (commands <= COMMANDS_MAX).then(|| news.iter().map(judged).collect());
         let Head { epoch, position, keys, swept, seen, .. } = *head;
-        Self { epoch, position, keys, swept, seen, news }
+        Self { epoch, from, position, keys, swept, seen, news }
     }
 
     /// Whether it tells of the same live set, so that nothing but what it has is new.
@@ -41,13 +45,14 @@ impl Bulletin {
         self.epoch == head.epoch
     }
 
-    /// What the store holds after it, if that is more than `head`; and what was judged, as far as it says.
+    /// What the store holds after it, if that is more than `head`; and what was judged since then, if it says all of that.
     pub fn after(&self, head: &Head) -> Option<(Head, Option<Vec<News>>)> {
         if !self.is_of(head) || self.position.offset <= head.position.offset {
             return None;
         }
         let Self { position, keys, swept, seen, .. } = *self;
-        let news = self.news.as_ref().and_then(|news| news.iter().map(read).collect());
+        let is_next = self.from <= head.position.offset || !rule::holds(Rule::MissedVerdictsAreLookedUp);
+        let news = self.news.as_ref().filter(|_| is_next).and_then(|news| news.iter().map(read).collect());
         Some((Head { position, keys, swept, seen, ..head.clone() }, news))
     }
 }
@@ -107,15 +112,26 @@ mod tests {
         let seen = Seen { accepted: 4, ..Seen::default() };
         let after = Head { keys: 7, swept: 2, seen, position: head(9).position, ..before.clone() };
         let news = vec![commit(1, 5), commit(2, 0)];
-        let bulletin = sent(&Bulletin::new(&after, &news));
+        let bulletin = sent(&Bulletin::new(3, &after, &news));
         assert_eq!(bulletin.after(&before), Some((after.clone(), Some(news))));
         assert_eq!(bulletin.after(&after), None);
         assert!(bulletin.is_of(&after));
     }
 
     #[test]
+    fn whoever_has_missed_one_does_not_know_all_of_it() {
+        let before = head(3);
+        let after = Head { position: head(9).position, ..before.clone() };
+        let bulletin = sent(&Bulletin::new(5, &after, &[commit(1, 5)]));
+        assert_eq!(bulletin.after(&before), Some((after.clone(), None)));
+        // Somebody who has looked at the store meanwhile knows more, and no less.
+        let between = Head { position: head(7).position, ..before };
+        assert_eq!(bulletin.after(&between), Some((after, Some(vec![commit(1, 5)]))));
+    }
+
+    #[test]
     fn another_live_set_must_be_looked_at() {
-        let bulletin = Bulletin::new(&head(9), &[]);
+        let bulletin = Bulletin::new(3, &head(9), &[]);
         assert!(!bulletin.is_of(&head(3)));
         assert_eq!(bulletin.after(&head(3)), None);
     }
@@ -124,7 +140,7 @@ mod tests {
     fn more_verdicts_than_it_may_have_are_left_out() {
         let before = head(3);
         let after = Head { position: head(9).position, ..before.clone() };
-        let bulletin = sent(&Bulletin::new(&after, &[commit(1, COMMANDS_MAX), commit(2, 1)]));
+        let bulletin = sent(&Bulletin::new(3, &after, &[commit(1, COMMANDS_MAX), commit(2, 1)]));
         assert_eq!(bulletin.after(&before), Some((after, None)));
     }
 }

@@ -218,11 +218,11 @@ impl Progress {
         self.partitions[partition as usize].wanted.notified().await;
     }
 
-    /// Tells that a flush succeeded.
-    pub(crate) fn flushed(&self, partition: u32, head: Head, news: Vec<News>) {
+    /// Tells that a flush succeeded which led on from an offset.
+    pub(crate) fn flushed(&self, partition: u32, from: Offset, head: Head, news: Vec<News>) {
         if let Some(others) = &self.others {
             // They are told at once or not at all: whoever has missed it looks at the store.
-            drop(others.try_send((partition, Bulletin::new(&head, &news))));
+            drop(others.try_send((partition, Bulletin::new(from, &head, &news))));
         }
         self.heard(partition, head, Some(news));
     }

@@ -1,7 +1,7 @@
 //! One schedule: a world with a broker, a store, processes and clients, broken for a while and then healed.
 
 use super::check;
-use super::client::{Asked, Client, Seen};
+use super::client::{Answer, Asked, Client, Seen};
 use super::dump::Dump;
 use super::faults::Faults;
 use super::log::Broker;
@@ -13,6 +13,7 @@ use super::store::Shared;
 use super::store::at_once;
 use super::turnstile::Turnstile;
 use crate::settings::role::Role;
+use futures::FutureExt;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use refold_domain::{rule, stream};
@@ -157,6 +158,9 @@ impl World {
         self.come_to_rest().await?;
         self.settle().await?;
         let model = self.hold_to_account()?;
+        if !model.has_lost {
+            self.answer_for_all_receipts()?;
+        }
         let before = self.dump(&model)?;
         self.empty_store();
         self.settle().await?;
@@ -323,6 +327,25 @@ impl World {
             self.fed.lock().expect("unpoisoned").iter().try_for_each(|fed| fed.follows(&model))?;
         }
         Ok(model)
+    }
+
+    /// Nobody may wait for ever for what every process has folded.
+    fn answer_for_all_receipts(&self) -> Result<(), String> {
+        let asked = self.asked.lock().expect("unpoisoned");
+        let receipts = asked.iter().filter_map(|asked| match &asked.answer {
+            Answer::Recorded(recorded) => Some(recorded.receipt),
+            Answer::Failed(_) | Answer::None => None,
+        });
+        let receipts: Vec<_> = receipts.collect();
+        for process in self.serving() {
+            let ready = process.ready().ok_or("nobody serves")?;
+            let is_judged =
+                |receipt| ready.progress.judged(&self.outside.store.memory, receipt).now_or_never();
+            if let Some(receipt) = receipts.iter().find(|receipt| is_judged(receipt).is_none()) {
+                return Err(format!("process {} has folded {receipt:?}, but waits for it", process.number));
+            }
+        }
+        Ok(())
     }
 
     /// What the store holds, which must be what the log means.

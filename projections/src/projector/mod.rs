@@ -189,15 +189,15 @@ impl Projector {
             return Err(Halt::StartAgain);
         }
         let Folded { flush, news } = batch.fold(&head, &loaded)?;
-        let reached = flush.head.clone();
+        let (from, reached) = (head.position.offset, flush.head.clone());
         if !rule::holds(Rule::FlushBeforeNews) {
-            self.progress.flushed(self.place.partition, reached.clone(), news.clone());
+            self.progress.flushed(self.place.partition, from, reached.clone(), news.clone());
         }
         self.flush(flush).await?;
         // It may have been tried again. Not in `flush`: a store just made is nothing to run with before it is read.
         self.tell(Condition::Running);
         self.report(&head, &reached);
-        self.progress.flushed(self.place.partition, reached.clone(), news);
+        self.progress.flushed(self.place.partition, from, reached.clone(), news);
         Ok(reached)
     }
 

@@ -116,7 +116,7 @@ fn bulletin(offset: u64) -> Bulletin {
         seen: Seen::default(),
         projections: [].into(),
     };
-    Bulletin::new(&head, &[])
+    Bulletin::new(0, &head, &[])
 }
 
 #[test]
