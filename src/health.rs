@@ -48,7 +48,7 @@ impl Health {
         let partitions = 0..service.progress.partitions();
         let loads = partitions.clone().map(|partition| service.store.load(partition, Wanted::new()));
         let (store, stored) = match timeout(PROBE_WAIT, try_join_all(loads)).await {
-            Ok(Ok(loaded)) => (service.progress.damage(), Some(loaded)),
+            Ok(Ok(loaded)) => (service.progress.damage().or_else(|| service.unsafe_store()), Some(loaded)),
             Ok(Err(error)) => (Some(format!("{error:#}")), None),
             Err(_) => (Some("it does not answer in time".to_owned()), None),
         };
@@ -56,8 +56,10 @@ impl Health {
         let folded = folded(service).await;
         for partition in partitions {
             let stored = stored.as_ref().map(|stored| stored[partition as usize].head.as_ref());
-            let mut state = of_partition(partition, &service.progress.state(partition), stored);
-            if state.problem.is_none() && folded.as_ref().is_some_and(|folded| !folded.contains(&partition)) {
+            let known = service.progress.state(partition);
+            let mut state = of_partition(partition, &known, stored);
+            let is_unexplained = state.problem.is_none() || matches!(known.condition, Condition::Behind(_));
+            if is_unexplained && folded.as_ref().is_some_and(|folded| !folded.contains(&partition)) {
                 // It is up: what is there can be asked for, and another takes it over in a moment, if there is one.
                 state.problem = Some(UNFOLDED.to_owned());
             }
@@ -86,8 +88,7 @@ async fn folded(service: &Service) -> Option<BTreeSet<u32>> {
 /// the projector having noticed.
 fn of_partition(partition: u32, state: &State, stored: Option<Option<&Head>>) -> Dependency {
     let (up, problem) = match &state.condition {
-        Condition::Stopped { reason, remedy } => (false, Some(format!("{reason}; {remedy}"))),
-        Condition::Retrying(reason) => (false, Some(reason.clone())),
+        Condition::Stopped { .. } | Condition::Retrying(_) => (false, state.condition.problem()),
         Condition::Starting => (false, Some("it has not read the log yet".to_owned())),
         Condition::Running => match stored {
             Some(Some(head)) if !head.is_caught_up() => {
@@ -96,6 +97,8 @@ fn of_partition(partition: u32, state: &State, stored: Option<Option<&Head>>) ->
             Some(None) => (false, Some("the store holds nothing of it yet".to_owned())),
             _ => (true, state.head.as_ref().and_then(|head| harm(&head.seen))),
         },
+        // What is there can be asked for, and what comes can be recorded.
+        Condition::Behind(_) => (true, state.condition.problem()),
     };
     Dependency { name: format!("partition {partition}"), up, since: state.since, problem }
 }

@@ -60,8 +60,9 @@ pub struct Service {
     /// The same, for those who bring a token.
     pub accounts: Arc<dyn Accounts>,
     writer: Arc<Writer>,
-    inspection: Arc<Inspection>,
-    /// The projectors, who reads for the tail, and who looks at the log's broker.
+    log_inspection: Arc<Inspection>,
+    store_inspection: Arc<Inspection>,
+    /// The projectors, who reads for the tail, and who looks at the servers of log and store.
     workers: Mutex<Vec<JoinSet<()>>>,
     /// Those who share the store, where several processes can.
     pub peers: Option<Arc<dyn Peers>>,
@@ -135,11 +136,13 @@ impl Service {
         let sources =
             Sources { log: Arc::clone(&log), store: Arc::clone(&store), progress: Arc::clone(&progress) };
         let (tail, readers) = Tail::start(sources);
-        let inspection = Arc::new(Inspection::new(risks));
-        let mut inspecting = JoinSet::new();
+        let log_inspection = Arc::new(Inspection::new("log", risks));
+        let store_inspection = Arc::new(Inspection::new("store", Vec::new()));
+        let (every, mut inspecting) = (settings.log.check_every, JoinSet::new());
+        inspecting.spawn(Arc::clone(&store_inspection).of_store(Arc::clone(&store), every));
         // Nobody else has its file open.
         if settings.log.broker != embedded::NAME {
-            inspecting.spawn(Arc::clone(&inspection).run(Arc::clone(&log), settings.log.check_every));
+            inspecting.spawn(Arc::clone(&log_inspection).of_log(Arc::clone(&log), every));
         }
         let workers = Mutex::new(vec![folders, readers, inspecting]);
         let health = Health::default();
@@ -155,7 +158,8 @@ impl Service {
             accounts: Arc::clone(&users) as Arc<dyn Accounts>,
             users,
             writer,
-            inspection,
+            log_inspection,
+            store_inspection,
             workers,
             peers,
             member,
@@ -250,7 +254,12 @@ impl Service {
 
     /// What of the log is lost or may be at any time, if anything is.
     pub fn unsafe_log(&self) -> Option<String> {
-        self.inspection.problem()
+        self.log_inspection.problem()
+    }
+
+    /// What of the read models may be lost at any time, if anything is.
+    pub fn unsafe_store(&self) -> Option<String> {
+        self.store_inspection.problem()
     }
 
     /// Leaves what it folded to others at once: they would have to find out.

@@ -188,10 +188,9 @@ async fn listen(peers: Arc<dyn Peers>, heard: Vec<broadcast::Sender<Heard>>) {
             Ok(mut told) => {
                 heard.iter().for_each(|heard| to(heard, Heard::Nothing));
                 while let Some((partition, bulletin)) = told.next().await {
-                    heard
-                        .get(partition as usize)
-                        .into_iter()
-                        .for_each(|heard| to(heard, Heard::Flush(Arc::new(bulletin.clone()))));
+                    if let Some(heard) = heard.get(partition as usize) {
+                        to(heard, Heard::Flush(Arc::new(bulletin)));
+                    }
                 }
             }
             Err(error) => tracing::debug!("cannot listen to other processes: {error:#}"),

@@ -9,7 +9,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 use refold_domain::log::Offset;
 use refold_domain::receipt::{Position, Receipt, log_digits};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, mpsc, watch};
 use uuid::Uuid;
@@ -26,6 +26,8 @@ pub struct Progress {
     partitions: Vec<Partition>,
     /// What was found to be damaged in the store since it was last read from its beginning.
     damage: Mutex<Option<String>>,
+    /// What was said in the process's log of what keeps a partition from moving, until it moves.
+    complaints: Mutex<BTreeMap<u32, String>>,
     /// Counts what changed, in whichever partition.
     changes: watch::Sender<u64>,
     /// What is told to other processes, if there may be some.
@@ -58,6 +60,8 @@ pub enum Condition {
     Starting,
     /// It folds what comes.
     Running,
+    /// What is there can be asked for, but the process that folds it does not get on though the log does.
+    Behind(String),
     /// Something does not work; it tries again by itself.
     Retrying(String),
     /// It cannot go on until somebody acts.
@@ -67,6 +71,17 @@ pub enum Condition {
         /// What to do about it.
         remedy: String,
     },
+}
+
+impl Condition {
+    /// What is wrong and what to do, if anything is.
+    pub fn problem(&self) -> Option<String> {
+        match self {
+            Self::Starting | Self::Running => None,
+            Self::Behind(reason) | Self::Retrying(reason) => Some(reason.clone()),
+            Self::Stopped { reason, remedy } => Some(format!("{reason}; {remedy}")),
+        }
+    }
 }
 
 /// The newest verdicts.
@@ -97,7 +112,14 @@ impl Progress {
             Partition { state: watch::Sender::new(state), wanted: Notify::new(), board: Mutex::default() }
         };
         let partitions = (0..partitions).map(|_| fresh()).collect();
-        Self { log, partitions, damage: Mutex::default(), changes: watch::Sender::new(0), others: None }
+        Self {
+            log,
+            partitions,
+            damage: Mutex::default(),
+            complaints: Mutex::default(),
+            changes: watch::Sender::new(0),
+            others: None,
+        }
     }
 
     /// The same, and what is flushed here is told to `others`, too.
@@ -264,6 +286,26 @@ impl Progress {
             self.changed();
         }
         is_new
+    }
+
+    /// Notes what keeps a partition from moving, and says whether that is news: it is not of this partition since it moved last,
+    /// nor where it keeps another from moving, too.
+    pub(crate) fn complain(&self, partition: u32, reason: &str) -> bool {
+        let mut complaints = self.lock_complaints();
+        let is_known = complaints.values().any(|known| known == reason);
+        complaints.insert(partition, reason.to_owned());
+        !is_known
+    }
+
+    /// Notes that a partition moves, and says what it was that no longer keeps any from moving.
+    pub(crate) fn moves(&self, partition: u32) -> Option<String> {
+        let mut complaints = self.lock_complaints();
+        let reason = complaints.remove(&partition)?;
+        complaints.values().all(|known| *known != reason).then_some(reason)
+    }
+
+    fn lock_complaints(&self) -> MutexGuard<'_, BTreeMap<u32, String>> {
+        self.complaints.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tell(&self, partition: &Partition, head: Head) {

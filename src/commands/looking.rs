@@ -88,11 +88,8 @@ impl Commands {
     }
 
     pub(super) fn behind(&self, partition: u32) -> CommandError {
-        let why = match self.progress.state(partition).condition {
-            Condition::Starting | Condition::Running => "it is being folded".to_owned(),
-            Condition::Retrying(reason) => reason,
-            Condition::Stopped { reason, remedy } => format!("{reason}; {remedy}"),
-        };
+        let why = self.progress.state(partition).condition.problem();
+        let why = why.unwrap_or_else(|| "it is being folded".to_owned());
         CommandError::Behind(format!("partition {partition} has not caught up with the log: {why}"))
     }
 

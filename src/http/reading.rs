@@ -37,8 +37,20 @@ pub async fn wait_for_receipts(service: &Service, request: &Request) -> Result<R
         biased;
         places = folded => Ok(reached(&receipts, &places?)),
         () = Stopping::told(request).begun() => Err(not_folded("the service is stopping: ask again")),
-        () = sleep(longest) => Err(not_folded("ask again, or wait longer with Prefer: wait=SECONDS; it never will be if \
-                      the receipt is another log's, or from after the backup that this log was restored from")),
+        () = sleep(longest) => Err(not_folded(&still_waiting(service, &receipts))),
+    }
+}
+
+/// What keeps a partition from folding a command, where that is known; otherwise what it may be.
+fn still_waiting(service: &Service, receipts: &[Receipt]) -> String {
+    let problem = |receipt: &Receipt| {
+        Some((receipt.partition, service.progress.state(receipt.partition).condition.problem()?))
+    };
+    match receipts.iter().find_map(problem) {
+        Some((partition, problem)) => format!("partition {partition} does not go on: {problem}"),
+        None => "ask again, or wait longer with Prefer: wait=SECONDS; it never will be if the receipt is another log's, or from \
+                 after the backup that this log was restored from"
+            .to_owned(),
     }
 }
 

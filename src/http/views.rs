@@ -270,11 +270,9 @@ impl Views {
             (_, Some(broken)) => Some(broken.position.offset),
             (head, None) => head.map(|head| head.position.offset),
         };
-        let problem = match (broken, state.condition) {
-            (Some(broken), _) => Some(format!("event {}: {}", broken.event, broken.reason)),
-            (None, Condition::Retrying(reason)) => Some(reason),
-            (None, Condition::Stopped { reason, remedy }) => Some(format!("{reason}; {remedy}")),
-            (None, Condition::Starting | Condition::Running) => None,
+        let problem = match broken {
+            Some(broken) => Some(format!("event {}: {}", broken.event, broken.reason)),
+            None => state.condition.problem(),
         };
         PartitionStanding {
             partition,

@@ -182,7 +182,7 @@ impl Partition {
         self.records.push((offset, bytes.clone()));
         match Record::decode(bytes) {
             Ok(Record::Genesis(genesis)) if self.log.is_none() => self.log = Some(genesis.log),
-            Ok(Record::Genesis(genesis)) if Some(genesis.log) == self.log => {}
+            Ok(Record::Genesis(_)) => {}
             Ok(Record::Ready(ready)) if Some(ready.log) == self.log => {}
             Ok(Record::Commit(commit)) if Some(commit.log) == self.log => self.commit(offset, bytes, &commit),
             _ => self.seen.foreign += 1,

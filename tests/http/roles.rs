@@ -1,21 +1,22 @@
 //! Several processes on one log and one Redis: those that answer and those that fold, killed, stopped and going on in turns.
 
 use crate::client::Client;
-use crate::foods::newest;
+use crate::foods::{aggregated, newest, observe, send_all};
 use crate::kills::{
     Journal, acknowledged, counts, every_repeat_is_answered_the_same, everything_is_exact, jobs, number, run,
 };
+use crate::redis::until_problem;
 use crate::remote::Remote;
 use crate::server::{Server, in_time};
 use crate::servers::Server as Broker;
+use crate::servers::redis::ask;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, interval_at};
@@ -40,39 +41,44 @@ const ROLES: [&str; 5] = ["api", "api", "projector", "projector", "projector"];
 struct Company {
     _log: Broker,
     redis: Broker,
-    processes: Vec<Server>,
+    /// Each with its role.
+    processes: Vec<(&'static str, Server)>,
 }
 
 impl Company {
-    /// Five that have begun at once, on a new log.
-    async fn start(remote: &Remote, kind: &str) -> Self {
+    /// That have begun at once, on a new log.
+    async fn start(remote: &Remote, kind: &str, roles: &[&'static str]) -> Self {
         let log = Broker::start(kind, remote.ports, "");
         let redis = Broker::start("redis", 1, REDIS);
         let name = Server::new().variable("REFOLD__LOG__NAME").unwrap().to_owned();
-        let process = |role: &&str| {
+        let process = |role: &&'static str| {
             let mut process = remote.service(log.address()).with("ROLE", role).with("LOG__NAME", &name);
             process.set("STORE__KIND", "redis");
             process.set("REDIS__SERVERS", &redis.address().to_string());
-            process
+            (*role, process)
         };
-        let mut processes: Vec<_> = ROLES.iter().map(process).collect();
-        for process in &mut processes {
+        let mut processes: Vec<_> = roles.iter().map(process).collect();
+        for (_, process) in &mut processes {
             process.launch().await;
         }
         let company = Self { _log: log, redis, processes };
         company.until_ready().await;
+        for (_, process) in &company.processes {
+            // They have all tried to be the first on the log.
+            assert!(!process.said().contains("ERROR"), "{}", process.said());
+        }
         company
     }
 
     async fn until_ready(&self) {
-        for process in &self.processes {
+        for (_, process) in &self.processes {
             process.until_ready().await;
         }
     }
 
     /// Those who answer.
     fn answering(&self) -> impl Iterator<Item = &Server> {
-        self.processes.iter().zip(ROLES).filter(|(_, role)| *role == "api").map(|(process, _)| process)
+        self.processes.iter().filter(|(role, _)| *role == "api").map(|(_, process)| process)
     }
 
     /// Somebody who asks another of them each time.
@@ -95,7 +101,7 @@ impl Company {
     /// Kills one of them, or lets it stand still for a while.
     async fn disturb(&mut self, random: &mut StdRng, until: Instant) {
         let index = random.random_range(0..self.processes.len());
-        let process = &mut self.processes[index];
+        let (_, process) = &mut self.processes[index];
         if random.random_bool(0.5) {
             process.kill().await;
             process.launch().await;
@@ -105,15 +111,6 @@ impl Company {
             moment(pause.min(until)).await;
             process.signal("CONT").await;
         }
-    }
-
-    /// Empties Redis, as somebody does who has mistaken it for another.
-    async fn empty_redis(&self) {
-        let mut connection = TcpStream::connect(self.redis.address()).await.unwrap();
-        connection.write_all(b"FLUSHALL\r\n").await.unwrap();
-        let mut answer = [0; 5];
-        in_time("emptied", connection.read_exact(&mut answer)).await.unwrap();
-        assert_eq!(&answer, b"+OK\r\n");
     }
 }
 
@@ -164,7 +161,7 @@ async fn whoever_dies_or_sleeps_everything_counts_once() {
         let seed = number("REFOLD_SIM_SEED", 1);
         println!("{kind}: {seconds} s, REFOLD_SIM_SEED={seed}");
         let mut random = StdRng::seed_from_u64(seed);
-        let mut company = Company::start(remote, &kind).await;
+        let mut company = Company::start(remote, &kind, &ROLES).await;
         let (client, turning) = company.client();
         let jobs = jobs(usize::try_from(seconds * JOBS_PER_SECOND).unwrap());
         let journal = Arc::new(Journal::new());
@@ -192,7 +189,8 @@ async fn whoever_dies_or_sleeps_everything_counts_once() {
                         company.redis.kill();
                         company.redis.start_again();
                     }
-                    _ => company.empty_redis().await,
+                    // As somebody does who has mistaken it for another.
+                    _ => drop(ask(&company.redis, "FLUSHALL").await),
                 }
             }
             company.disturb(&mut random, end).await;
@@ -222,8 +220,34 @@ async fn whoever_dies_or_sleeps_everything_counts_once() {
             jobs.len()
         );
         assert!(shown.counts > 0);
-        for process in &mut company.processes {
+        for (_, process) in &mut company.processes {
             process.stop().await;
         }
+    }
+}
+
+#[tokio::test]
+async fn whoever_answers_tells_that_those_who_fold_do_not_get_on() {
+    let (remote, kind) = Remote::asked().next().unwrap();
+    let mut company = Company::start(remote, &kind, &["api", "projector"]).await;
+    let [(_, api), (_, projector)] = &mut company.processes[..] else { panic!("there are two") };
+    ask(&company.redis, "CONFIG SET maxmemory 1").await;
+    let client = api.client();
+    let answers = send_all(&vec![observe(&client, "pie"); 100]).await;
+    assert!(answers.iter().all(|answer| answer.status == 201), "the log takes them");
+    projector.line("it is full").await;
+    let problem = until_problem(api, "does not get on").await;
+    assert_eq!(problem["up"], true, "what is there can be asked for: {problem}");
+    api.line("does not get on").await;
+    let said = api.said();
+    assert_eq!(said.lines().filter(|line| line.contains("does not get on")).count(), 1, "{said}");
+    let waited = client.get("/aggregated").header("Refold-Receipt", newest(&answers)).send().await;
+    assert!(waited.problem(503, "not-folded").contains("does not get on"));
+
+    ask(&company.redis, "CONFIG SET maxmemory 0").await;
+    let found = aggregated(&client, &newest(&answers)).await;
+    assert_eq!(found, json!([{"food": "pie", "count": 100}]));
+    for process in [api, projector] {
+        process.line("goes on, after: ").await;
     }
 }

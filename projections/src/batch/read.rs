@@ -94,8 +94,9 @@ impl<'r> Content<'r> {
                 Ok(Self::Commit(commit, events.map_err(|newer| newer.to_string())?))
             }
             Ok(commit::Record::Ready(ready)) if ready.log == log => Ok(Self::Opening),
-            // A partition's second genesis: whoever opened the log did not learn that the first was stored.
-            Ok(commit::Record::Genesis(genesis)) if genesis.log == log => Ok(Self::Opening),
+            // A partition's second genesis: whoever opened the log did not learn that the first was stored, or somebody who
+            // opened it at the same time was faster.
+            Ok(commit::Record::Genesis(_)) => Ok(Self::Opening),
             Err(DecodeError::Newer { log: of, .. }) if of != log => Ok(Self::Foreign),
             Err(newer @ DecodeError::Newer { .. }) => Err(newer.to_string()),
             Ok(_) | Err(DecodeError::Foreign(_)) => Ok(Self::Foreign),

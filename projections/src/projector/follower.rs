@@ -3,26 +3,31 @@
 //! It learns of flushes by bulletins, and looks at the store where one is missing. What the store holds it shows only while
 //! the log bears it out, as a projector does, so that queries and commands need not know who folds.
 
-use super::halt::{Halt, goes_on, keep_on};
+use super::halt::{Halt, goes_on, keep_on, moves};
 use super::reading::resume;
 use super::standing::belongs;
 use crate::bulletin::Bulletin;
 use crate::gate::Place;
-use crate::progress::Progress;
+use crate::progress::{Condition, Progress};
 use crate::state::Head;
 use crate::store::{Store, Wanted};
 use anyhow::Context;
-use refold_domain::log::EventLog;
+use refold_domain::log::{End, EventLog, Offset};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 /// How often the store is looked at, for what no bulletin has told.
 const LOOK_WAIT: Duration = Duration::from_secs(1);
 /// How often it is seen whether the log still holds what the store has folded.
 const COMPARE_WAIT: Duration = Duration::from_secs(5);
+/// For how long a partition must not have moved, though the log has, before that is told.
+const STANDSTILL_WAIT: Duration = Duration::from_secs(10);
+/// What is said of it in the log of a process, once for all partitions.
+const STANDSTILL: &str =
+    "whoever folds it does not get on: see `/readyz` and the log of the processes that fold";
 
 /// The worker of a partition that another process folds.
 pub struct Follower {
@@ -45,6 +50,12 @@ pub enum Heard {
     Nothing,
 }
 
+/// Where a partition stands though the log has more, and since when.
+struct Standstill {
+    at: Offset,
+    since: Instant,
+}
+
 impl Follower {
     /// Follows the partition until the future is dropped.
     pub async fn run(self, heard: broadcast::Receiver<Heard>) {
@@ -53,10 +64,11 @@ impl Follower {
 
     async fn follow(&self, mut heard: broadcast::Receiver<Heard>) -> Result<Infallible, Halt> {
         let mut head = self.stored().await?;
-        self.compare(&head).await?;
+        let mut end = self.compare(&head).await?;
         self.progress.restarted(self.place.partition, head.clone());
         goes_on(self.place.partition, &self.progress);
         let (mut looks, mut comparisons) = (every(LOOK_WAIT), every(COMPARE_WAIT));
+        let mut standstill = None;
         loop {
             // In this order, so that a simulated schedule is the same each time.
             head = tokio::select! {
@@ -67,10 +79,11 @@ impl Follower {
                 },
                 _ = looks.tick() => self.look(head).await?,
                 _ = comparisons.tick() => {
-                    self.compare(&head).await?;
+                    end = self.compare(&head).await?;
                     head
                 }
             };
+            standstill = self.watch(standstill, head.position.offset, end);
         }
     }
 
@@ -81,11 +94,36 @@ impl Follower {
         head.ok_or(Halt::Waits("the store holds nothing of it yet: it waits for a process that folds it"))
     }
 
-    /// Whether the log bears the store out.
-    async fn compare(&self, head: &Head) -> Result<(), Halt> {
+    /// Whether the log bears the store out, and how far it reaches at least.
+    async fn compare(&self, head: &Head) -> Result<Offset, Halt> {
         let bounds = self.log.bounds(self.place.partition).await.context("cannot read the log")?;
         belongs(self.place.log, head, bounds)?;
-        resume(self.log.as_ref(), self.place.partition, head).await.map(drop)
+        drop(resume(self.log.as_ref(), self.place.partition, head).await?);
+        Ok(match bounds.end {
+            End::Last(end) | End::AtLeast(end) => end,
+            End::Empty => head.position.offset,
+        })
+    }
+
+    /// Tells that the partition does not move though the log does: whoever folds it may not be able to say so himself.
+    fn watch(&self, before: Option<Standstill>, at: Offset, end: Offset) -> Option<Standstill> {
+        if end <= at {
+            moves(self.place.partition, &self.progress);
+            return None;
+        }
+        let Some(still) = before.filter(|before| before.at == at) else {
+            moves(self.place.partition, &self.progress);
+            return Some(Standstill { at, since: Instant::now() });
+        };
+        if still.since.elapsed() < STANDSTILL_WAIT {
+            return Some(still);
+        }
+        let reason = format!("it stands at offset {at} though the log has {end}; {STANDSTILL}");
+        self.progress.set_condition(self.place.partition, Condition::Behind(reason));
+        if self.progress.complain(self.place.partition, STANDSTILL) {
+            tracing::warn!(self.place.partition, "{STANDSTILL}");
+        }
+        Some(still)
     }
 
     async fn hear(&self, head: Head, bulletin: &Bulletin) -> Result<Head, Halt> {

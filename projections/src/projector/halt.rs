@@ -32,12 +32,12 @@ where
     F: Future<Output = Result<Infallible, Halt>>,
 {
     let position = || progress.state(partition).head.map(|head| head.position);
-    let (mut wait, mut told) = (RETRY_WAIT_MIN, None);
+    let mut wait = RETRY_WAIT_MIN;
     loop {
         let before = position();
         let Err(halt) = follow().await;
         if position() != before {
-            (wait, told) = (RETRY_WAIT_MIN, None);
+            wait = RETRY_WAIT_MIN;
         }
         match halt {
             Halt::StartAgain => {
@@ -45,14 +45,7 @@ where
             }
             Halt::Failed(error) => {
                 progress.note(&error);
-                let reason = format!("{error:#}");
-                // What fails again and again right after it has begun is no news.
-                if told.as_ref() == Some(&reason) {
-                    progress.set_condition(partition, Condition::Retrying(reason));
-                } else {
-                    retrying(partition, progress, &error, &reason);
-                    told = Some(reason);
-                }
+                retrying(partition, progress, &error, &format!("{error:#}"));
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(RETRY_WAIT_MAX);
             }
@@ -72,7 +65,7 @@ where
     }
 }
 
-/// Tells that it goes on, whatever was before.
+/// Tells that it has begun anew, whatever was before.
 pub(super) fn goes_on(partition: u32, progress: &Progress) {
     let before = progress.state(partition).condition;
     progress.set_condition(partition, Condition::Running);
@@ -81,11 +74,19 @@ pub(super) fn goes_on(partition: u32, progress: &Progress) {
     }
 }
 
-/// Says it once, however often it is tried; of a log or store that is away they say it themselves, in one line and not in one
-/// for each partition.
+/// Tells that it moves, or has nothing to move for: what was said to keep it from that does so no more.
+pub(super) fn moves(partition: u32, progress: &Progress) {
+    progress.set_condition(partition, Condition::Running);
+    if let Some(reason) = progress.moves(partition) {
+        tracing::info!(partition, "goes on, after: {reason}");
+    }
+}
+
+/// Says it once, however often it is tried and in however many partitions; of a log or store that is away they say it themselves.
 pub(super) fn retrying(partition: u32, progress: &Progress, error: &anyhow::Error, reason: &str) {
+    progress.set_condition(partition, Condition::Retrying(reason.to_owned()));
     let is_away = error.is::<Away>() || matches!(error.downcast_ref(), Some(LogError::Away(_)));
-    if progress.set_condition(partition, Condition::Retrying(reason.to_owned())) && !is_away {
+    if !is_away && progress.complain(partition, reason) {
         tracing::warn!(partition, "trying again: {reason}");
     }
 }

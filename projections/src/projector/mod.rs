@@ -19,7 +19,7 @@ use crate::state::{Epoch, Head, Live, Mark, Seen};
 use crate::store::{Flush, Flushed, Limit, Range, Space, Store, Wanted};
 use anyhow::Context;
 use bytes::Bytes;
-use halt::{Halt, RETRY_WAIT_MAX, RETRY_WAIT_MIN, goes_on, keep_on, retrying, stopped};
+use halt::{Halt, RETRY_WAIT_MAX, RETRY_WAIT_MIN, goes_on, keep_on, moves, retrying, stopped};
 use metrics::{Histogram, histogram};
 use reading::{first_of, fresh, resume, take};
 use standing::belongs;
@@ -81,7 +81,10 @@ impl Projector {
                     next = Instant::now() + if batch.is_full { Duration::ZERO } else { REST };
                     head = self.step(head, batch.records).await?;
                 }
-                Err(_) => self.still_stands(&head).await?,
+                Err(_) => {
+                    self.still_stands(&head).await?;
+                    moves(self.place.partition, &self.progress);
+                }
             }
         }
     }
@@ -195,7 +198,7 @@ impl Projector {
         }
         self.flush(flush).await?;
         // It may have been tried again. Not in `flush`: a store just made is nothing to run with before it is read.
-        self.tell(Condition::Running);
+        moves(self.place.partition, &self.progress);
         self.report(&head, &reached);
         self.progress.flushed(self.place.partition, from, reached.clone(), news);
         Ok(reached)

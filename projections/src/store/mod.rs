@@ -148,6 +148,14 @@ pub trait Store: Send + Sync {
     /// Empties every partition and replaces the catalogue, in one atomic step.
     async fn reset(&self, catalogue: Blob) -> anyhow::Result<()>;
 
+    /// Whether what it is given stays there, as far as it rests on a server, whose settings may be changed at any time.
+    ///
+    /// # Errors
+    /// What may be lost and how to keep it, or that the server is [`Away`].
+    async fn keeps_all(&self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
     /// Looks for damage, as far as that does not take long.
     async fn check(&self) -> anyhow::Result<()> {
         Ok(())

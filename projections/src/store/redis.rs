@@ -172,6 +172,10 @@ impl Store for RedisStore {
         self.shared.contact.heard(self.shared.flush(partition, &flush).await)
     }
 
+    async fn keeps_all(&self) -> anyhow::Result<()> {
+        server::check_usable(&self.shared.reading).await
+    }
+
     async fn catalogue(&self) -> anyhow::Result<Option<Blob>> {
         self.shared.contact.heard(self.shared.catalogue().await)
     }

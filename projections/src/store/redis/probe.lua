@@ -8,4 +8,5 @@ for _, question in ipairs({
     local wrong = forbidden(question[1], KEYS[1], unpack(question, 2))
     if wrong then return wrong end
 end
-return forbidden('PUBLISH', ARGV[1], '') or forbidden('SUBSCRIBE', ARGV[1]) or forbidden('TIME') or 'done'
+return forbidden('PUBLISH', ARGV[1], '') or forbidden('SUBSCRIBE', ARGV[1]) or forbidden('TIME') or
+    forbidden('SCRIPT', 'LOAD', '') or 'done'

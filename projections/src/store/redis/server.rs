@@ -18,8 +18,7 @@ struct Info(String);
 /// # Errors
 /// What is wrong, where, and what to do.
 pub(super) async fn check(connection: &Connection, keys: &Keys) -> anyhow::Result<()> {
-    for (server, info) in infos(connection).await? {
-        info.ensure_usable(connection.is_cluster()).with_context(|| server.clone())?;
+    for (server, info) in usable(connection).await? {
         if info.value("aof_enabled")? != "1" {
             let remedy = "set appendonly yes there";
             tracing::warn!(
@@ -35,12 +34,25 @@ pub(super) async fn check(connection: &Connection, keys: &Keys) -> anyhow::Resul
     Ok(())
 }
 
-async fn infos(connection: &Connection) -> anyhow::Result<Vec<(String, Info)>> {
+/// Whether all servers can be used: this may change while they run.
+///
+/// # Errors
+/// What is wrong, where, and what to do.
+pub(super) async fn check_usable(connection: &Connection) -> anyhow::Result<()> {
+    usable(connection).await.map(drop)
+}
+
+/// What servers say of themselves that can be used.
+async fn usable(connection: &Connection) -> anyhow::Result<Vec<(String, Info)>> {
     let mut question = Cmd::new();
     question.arg("INFO");
     let answer = connection.ask_all(&question).await?;
-    let info = |value: Value| anyhow::Ok(Info(from_redis_value(value)?));
-    answer.into_iter().map(|(server, value)| Ok((server, info(value)?))).collect()
+    let info = |(server, value): (String, Value)| {
+        let info = Info(from_redis_value(value)?);
+        info.ensure_usable(connection.is_cluster()).with_context(|| server.clone())?;
+        anyhow::Ok((server, info))
+    };
+    answer.into_iter().map(info).collect()
 }
 
 impl Info {
