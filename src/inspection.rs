@@ -52,8 +52,8 @@ impl Inspection {
     pub async fn of_store(self: Arc<Self>, store: Arc<dyn Store>, every: Duration) {
         loop {
             self.rest(every).await;
-            match store.keeps_all().await {
-                Ok(()) => self.note(Vec::new()),
+            match store.risks().await {
+                Ok(risks) => self.note(risks),
                 Err(error) if error.is::<Away>() => tracing::debug!("the store was not looked at: {error}"),
                 Err(error) => self.note(vec![fatal(format!("{error:#}"))]),
             }

@@ -88,8 +88,10 @@ impl Service {
         let place = store_place(settings)?;
         let unusable = |error| unusable(&place, error);
         let Opened { store, peers } = place.open().await.map_err(unusable)?;
+        let store_risks = store.risks().await.map_err(unusable)?;
+        refuse_fatal(&store_risks).map_err(unusable)?;
         let folded = folded_log(store.as_ref(), partitions.get()).await.map_err(unusable)?;
-        let (log, risks) = open_log(settings, folded).await?;
+        let (log, log_risks) = open_log(settings, folded).await?;
         let found = genesis::find(log.as_ref(), partitions).await.context("cannot open the log")?;
         // Before a new log is made: one that is missing is not one that never was.
         refuse_other_logs(&settings.log, folded, found)?;
@@ -136,8 +138,8 @@ impl Service {
         let sources =
             Sources { log: Arc::clone(&log), store: Arc::clone(&store), progress: Arc::clone(&progress) };
         let (tail, readers) = Tail::start(sources);
-        let log_inspection = Arc::new(Inspection::new("log", risks));
-        let store_inspection = Arc::new(Inspection::new("store", Vec::new()));
+        let log_inspection = Arc::new(Inspection::new("log", log_risks));
+        let store_inspection = Arc::new(Inspection::new("store", store_risks));
         let (every, mut inspecting) = (settings.log.check_every, JoinSet::new());
         inspecting.spawn(Arc::clone(&store_inspection).of_store(Arc::clone(&store), every));
         // Nobody else has its file open.
@@ -303,13 +305,19 @@ async fn open_log(
     }
     let log = opened?;
     let risks = log.check().await.context("cannot check the log")?;
-    for risk in &risks {
+    refuse_fatal(&risks)?;
+    Ok((log, risks))
+}
+
+/// Tells what is at risk; where too much is, nothing may be served.
+fn refuse_fatal(risks: &[Risk]) -> anyhow::Result<()> {
+    for risk in risks {
         if risk.fatal {
             bail!("{}: {}", risk.found, risk.remedy);
         }
         tracing::warn!(remedy = risk.remedy, "{}", risk.found);
     }
-    Ok((log, risks))
+    Ok(())
 }
 
 /// What the settings say about the log.

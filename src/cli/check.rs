@@ -1,7 +1,7 @@
 //! `refold check`: is everything in order to serve?
 
 use super::report::{Check, Report};
-use crate::access::exposure::{self, Risk};
+use crate::access::exposure;
 use crate::access::secrets::{self, Place};
 use crate::access::table::Table;
 use crate::genesis;
@@ -14,7 +14,7 @@ use crate::settings::{Settings, role};
 use anyhow::{Context, Result};
 use refold_adapters::lock::{DataDir, ensure_no_file};
 use refold_adapters::{Access, Config, embedded};
-use refold_domain::log::{EventLog, LogError};
+use refold_domain::log::{EventLog, LogError, Risk};
 use refold_projections::definition;
 use refold_projections::projector::{Ahead, ahead};
 use refold_projections::state::{Head, Skipped};
@@ -153,8 +153,7 @@ fn definitions(settings: &Settings) -> Vec<Check> {
         Ok(table) => {
             checks.push(Check::ok("access", shown(&table)));
             let risks = exposure::risks(&table, loaded.iter());
-            checks
-                .extend(risks.into_iter().map(|Risk { found, remedy }| Check::risk("access", found, remedy)));
+            checks.extend(risks.into_iter().map(|risk| Check::risk("access", risk.found, risk.remedy)));
         }
         Err(error) => checks.push(Check::failed("access", error.to_string(), "correct [access]")),
     }
@@ -182,10 +181,14 @@ async fn data(settings: &Settings) -> Vec<Check> {
                 Some(LogError::Away(_)) => REACHABLE,
                 _ => PUT_BACK,
             };
-            return vec![Check::failed("log", format!("{error:#}"), remedy)];
+            return [vec![Check::failed("log", format!("{error:#}"), remedy)], unread_store(settings).await]
+                .concat();
         }
     };
-    let mut checks = risks(log.as_ref()).await;
+    let mut checks = match log.check().await {
+        Ok(risks) => of_risks("log", risks),
+        Err(error) => vec![Check::failed("log", error.to_string(), RESTORE)],
+    };
     let partitions =
         NonZeroU32::new(settings.log.partitions).expect("the settings allow no log without partitions");
     let store = store(settings).await;
@@ -193,14 +196,36 @@ async fn data(settings: &Settings) -> Vec<Check> {
     let found = genesis::find(log.as_ref(), partitions).await;
     let belongs = found.and_then(|found| refuse_other_logs(&settings.log, folded, found).map(|()| found));
     match belongs {
-        Ok(None) => checks.push(Check::ok("log", "it is new or half made; the next start finishes it")),
+        Ok(None) => {
+            checks.push(Check::ok("log", "it is new or half made; the next start finishes it"));
+            checks.extend(unread_store(settings).await);
+        }
         Ok(Some(id)) => {
             checks.push(Check::ok("log", format!("{id} with {partitions} partitions")));
+            checks.extend(store_risks(settings).await);
             checks.extend(read_models(settings, log.as_ref(), store).await);
         }
         Err(error) => checks.push(Check::failed("log", format!("{error:#}"), PUT_BACK)),
     }
     checks
+}
+
+/// Whether the store can be used, where there is no log to compare it with.
+async fn unread_store(settings: &Settings) -> Vec<Check> {
+    let found = match store(settings).await {
+        Ok(None) => "there is none yet; the next start makes it",
+        Ok(Some(_)) => "it can be used; it is compared with the log when there is one",
+        Err(error) => return vec![unusable_store(settings, &error)],
+    };
+    [store_risks(settings).await, vec![Check::ok("store", found)]].concat()
+}
+
+async fn store_risks(settings: &Settings) -> Vec<Check> {
+    let risks = async { store_place(settings)?.risks().await };
+    match risks.await {
+        Ok(risks) => of_risks("store", risks),
+        Err(error) => vec![unusable_store(settings, &error)],
+    }
 }
 
 /// The store, if there is one, and the log that it was folded from.
@@ -212,17 +237,12 @@ async fn store(settings: &Settings) -> Result<Option<Found>> {
     Ok(Some((store, folded)))
 }
 
-async fn risks(log: &dyn EventLog) -> Vec<Check> {
-    match log.check().await {
-        Ok(risks) => risks
-            .into_iter()
-            .map(|risk| {
-                let made = if risk.fatal { Check::failed } else { Check::risk };
-                made("log".to_owned(), risk.found, risk.remedy)
-            })
-            .collect(),
-        Err(error) => vec![Check::failed("log", error.to_string(), RESTORE)],
-    }
+fn of_risks(name: &str, risks: Vec<Risk>) -> Vec<Check> {
+    let check = |Risk { fatal, found, remedy }| {
+        let made = if fatal { Check::failed } else { Check::risk };
+        made(name.to_owned(), found, remedy)
+    };
+    risks.into_iter().map(check).collect()
 }
 
 async fn read_models(settings: &Settings, log: &dyn EventLog, store: Result<Option<Found>>) -> Vec<Check> {

@@ -136,7 +136,8 @@ impl Options {
 
 fn address(server: &str) -> Result<ServerAddr, LogError> {
     let wrong = |what: &str| wrong("nats.servers", what);
-    let form = "has an entry that is not of the form nats://host:4222 or tls://host:4222";
+    let form = "has an entry that is not of the form nats://host:4222 or tls://host:4222 (a variable has several with commas \
+                between them, without brackets)";
     let address: ServerAddr = server.parse().map_err(|_| wrong(form))?;
     if address.username().is_some() || address.password().is_some() {
         return Err(wrong("has an entry with a user in it: set nats.user and nats.password instead"));

@@ -19,6 +19,7 @@ pub use sqlite::SqliteStore;
 use crate::state::{Epoch, Head, Mark};
 use async_trait::async_trait;
 use futures::future::try_join_all;
+use refold_domain::log::Risk;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Bound;
@@ -148,12 +149,12 @@ pub trait Store: Send + Sync {
     /// Empties every partition and replaces the catalogue, in one atomic step.
     async fn reset(&self, catalogue: Blob) -> anyhow::Result<()>;
 
-    /// Whether what it is given stays there, as far as it rests on a server, whose settings may be changed at any time.
+    /// What of what it is given may be lost, as far as that rests on a server, whose settings may be changed at any time.
     ///
     /// # Errors
-    /// What may be lost and how to keep it, or that the server is [`Away`].
-    async fn keeps_all(&self) -> anyhow::Result<()> {
-        Ok(())
+    /// That the server is [`Away`], or does not answer as it should.
+    async fn risks(&self) -> anyhow::Result<Vec<Risk>> {
+        Ok(Vec::new())
     }
 
     /// Looks for damage, as far as that does not take long.

@@ -3,6 +3,7 @@
 use super::redis::options;
 use super::{Away, RedisStore, SqliteStore, Store, damage, kinds, redis};
 use crate::peers::Peers;
+use refold_domain::log::Risk;
 use refold_domain::nearest;
 use refold_domain::options::Options;
 use std::fmt;
@@ -86,6 +87,19 @@ impl Place {
                 RedisStore::look(options, name, *partitions).await?.map(|it| Arc::new(it) as Arc<dyn Store>)
             }
         })
+    }
+
+    /// What of what is put there may be lost, whether there is a store yet or not.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn risks(&self) -> anyhow::Result<Vec<Risk>> {
+        match self {
+            Self::Embedded(_) => Ok(Vec::new()),
+            Self::Redis { options, name, partitions } => {
+                RedisStore::risks_at(options, name, *partitions).await
+            }
+        }
     }
 
     /// Removes the store, and says whether there was one. No process may have it open that has it in a file.

@@ -28,6 +28,7 @@ use keys::{Keys, PartitionKeys};
 use options::Options;
 pub use peers::RedisPeers;
 use redis::Value;
+use refold_domain::log::Risk;
 use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -83,6 +84,14 @@ impl RedisStore {
         server::check(&shared.reading, &shared.keys).await?;
         let is_there = shared.catalogue().await?.is_some();
         Ok(is_there.then(|| Self { shared: Arc::new(shared), watching: None }))
+    }
+
+    /// What of what is put there may be lost.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn risks_at(options: &Options, name: &str, partitions: u32) -> anyhow::Result<Vec<Risk>> {
+        server::risks(&Shared::open(options, name, partitions).await?.reading).await
     }
 
     /// Removes the store, and says whether there was one.
@@ -172,8 +181,8 @@ impl Store for RedisStore {
         self.shared.contact.heard(self.shared.flush(partition, &flush).await)
     }
 
-    async fn keeps_all(&self) -> anyhow::Result<()> {
-        server::check_usable(&self.shared.reading).await
+    async fn risks(&self) -> anyhow::Result<Vec<Risk>> {
+        server::risks(&self.shared.reading).await
     }
 
     async fn catalogue(&self) -> anyhow::Result<Option<Blob>> {

@@ -169,14 +169,19 @@ async fn what_the_user_may_not_do_is_told_before_anything_is_written() {
 }
 
 #[tokio::test]
-async fn a_redis_that_may_throw_away_what_it_holds_is_refused() {
-    let server = Server::start("redis", 1, "");
+async fn a_redis_that_may_throw_away_what_it_holds_is_found_out() {
+    let server = Server::start("redis", 1, "appendonly yes\n");
     let options = options(server.address());
     let store = open(&options, "evicting").await;
+    assert_eq!(store.risks().await.unwrap(), []);
     let () = ask(&store, &["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]).await;
-    let refused = format!("{:#}", RedisStore::open(&options, "evicting", 3).await.unwrap_err());
-    assert!(refused.contains("CONFIG SET maxmemory-policy noeviction"), "{refused}");
-    assert!(refused.contains(&server.address().to_string()), "{refused}");
+    let () = ask(&store, &["CONFIG", "SET", "appendonly", "no"]).await;
+    let risks = store.risks().await.unwrap();
+    let [evicts, forgets] = &risks[..] else { panic!("{risks:?}") };
+    assert!(evicts.fatal && evicts.remedy.contains("CONFIG SET maxmemory-policy noeviction"), "{evicts:?}");
+    assert!(!forgets.fatal && forgets.remedy.contains("appendonly yes"), "{forgets:?}");
+    assert!(risks.iter().all(|risk| risk.found.contains(&server.address().to_string())), "{risks:?}");
+    assert_eq!(RedisStore::risks_at(&options, "another", 3).await.unwrap(), risks);
 }
 
 #[tokio::test]

@@ -3,12 +3,17 @@
 use super::connection::Connection;
 use super::keys::Keys;
 use super::script::PROBE;
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use redis::{Cmd, Value, from_redis_value};
+use refold_domain::log::Risk;
 use uuid::Uuid;
 
 /// The oldest release whose scripts are refused as a whole where they cannot write.
 const VERSION_MIN: (u32, u32) = (7, 0);
+
+/// What keeps a server from throwing keys away.
+const EVICT_NOTHING: &str =
+    "run `redis-cli CONFIG SET maxmemory-policy noeviction` there, and set it in its settings file";
 
 /// What a server says of itself: names and values.
 struct Info(String);
@@ -18,14 +23,8 @@ struct Info(String);
 /// # Errors
 /// What is wrong, where, and what to do.
 pub(super) async fn check(connection: &Connection, keys: &Keys) -> anyhow::Result<()> {
-    for (server, info) in usable(connection).await? {
-        if info.value("aof_enabled")? != "1" {
-            let remedy = "set appendonly yes there";
-            tracing::warn!(
-                remedy,
-                "{server} writes no append-only file: whenever it is started again, everything is folded from the start of the log"
-            );
-        }
+    for (server, info) in infos(connection).await? {
+        info.ensure_usable(connection.is_cluster()).with_context(|| server.clone())?;
     }
     let sample = keys.partition(Uuid::nil(), 0).head();
     let mut probe = PROBE.on(&[sample], 1, 0);
@@ -34,24 +33,42 @@ pub(super) async fn check(connection: &Connection, keys: &Keys) -> anyhow::Resul
     Ok(())
 }
 
-/// Whether all servers can be used: this may change while they run.
+/// What of what they are given servers may lose.
 ///
 /// # Errors
-/// What is wrong, where, and what to do.
-pub(super) async fn check_usable(connection: &Connection) -> anyhow::Result<()> {
-    usable(connection).await.map(drop)
+/// They cannot be asked.
+pub(super) async fn risks(connection: &Connection) -> anyhow::Result<Vec<Risk>> {
+    let mut risks = Vec::new();
+    for (server, info) in infos(connection).await? {
+        let policy = info.value("maxmemory_policy")?;
+        if policy != "noeviction" {
+            risks.push(Risk {
+                fatal: true,
+                found: format!(
+                    "{server}: its maxmemory-policy is {policy}: where memory runs out it throws away what was folded"
+                ),
+                remedy: EVICT_NOTHING.to_owned(),
+            });
+        }
+        if info.value("aof_enabled")? != "1" {
+            risks.push(Risk {
+                fatal: false,
+                found: format!(
+                    "{server} writes no append-only file: whenever it is started again, everything is folded from the start \
+                     of the log"
+                ),
+                remedy: "set appendonly yes there".to_owned(),
+            });
+        }
+    }
+    Ok(risks)
 }
 
-/// What servers say of themselves that can be used.
-async fn usable(connection: &Connection) -> anyhow::Result<Vec<(String, Info)>> {
+async fn infos(connection: &Connection) -> anyhow::Result<Vec<(String, Info)>> {
     let mut question = Cmd::new();
     question.arg("INFO");
     let answer = connection.ask_all(&question).await?;
-    let info = |(server, value): (String, Value)| {
-        let info = Info(from_redis_value(value)?);
-        info.ensure_usable(connection.is_cluster()).with_context(|| server.clone())?;
-        anyhow::Ok((server, info))
-    };
+    let info = |(server, value): (String, Value)| anyhow::Ok((server, Info(from_redis_value(value)?)));
     answer.into_iter().map(info).collect()
 }
 
@@ -64,13 +81,6 @@ impl Info {
         ensure!(found >= VERSION_MIN, "it is Redis {version}: {major}.{minor} or newer is needed");
         let is_member = self.value("cluster_enabled")? == "1";
         ensure!(is_cluster || !is_member, "it is a server of a cluster: set redis.cluster = true");
-        let policy = self.value("maxmemory_policy")?;
-        if policy != "noeviction" {
-            bail!(
-                "its maxmemory-policy is {policy}: where memory runs out it throws away what was folded; run \
-                 `redis-cli CONFIG SET maxmemory-policy noeviction` there, and set it in its settings file"
-            );
-        }
         Ok(())
     }
 
