@@ -6,12 +6,11 @@ import time
 from pathlib import Path
 
 import brokers
+import queries
 from figures import Row
 from fold import feed, fold
 from kinds import DETECTION, FOOD
-from load import post_lines, wait_folded, wrk
-from queries import CONNECTIONS, LOADERS, PAGED, ROWS
-from server import Server, ceiling, embedded, empty_store, free_address, fresh
+from server import Server, embedded, empty_store, free_address, fresh
 
 ROOT = Path(__file__).resolve().parents[3]
 REDIS = brokers.Broker("redis", 1, "REFOLD__REDIS__SERVERS")
@@ -82,29 +81,20 @@ def begin(options, home, settings, number):
 
 def asked(options, home, store, address):
     """Queries, and what Redis itself answers of the same data, asked by its own client."""
+    questions = {
+        "/stats": ("values/view/vehicles_per_make", lambda key: ["HGETALL", key]),
+        queries.PAGED: ("order/view/detections", page),
+    }
+    raw = {path: Row(f"Redis alone: what `GET {path}` needs of all partitions", "answers/s", []) for path in questions}
+
+    def beside():
+        for path, question in questions.items():
+            raw[path].figures.append(alone(address, *question))
+
     with fresh(options, home, **store) as server:
-        receipts = post_lines(server, DETECTION.path, DETECTION.bodies(ROWS), LOADERS)
-        wait_folded(server, "/stats", receipts)
-        wait_folded(server, PAGED, receipts)
-        DETECTION.check(server, ROWS)
-        nothing = Row("the reference: a query that does nothing", "requests/s", [])
-        rows = {path: Row(f"`GET {path}`, {ROWS:,} rows in Redis", "requests/s", []) for path in ("/stats", PAGED)}
-        raw = {path: Row(f"Redis alone: what `GET {path}` needs of all partitions", "answers/s", []) for path in rows}
-        for _ in range(options.rounds):
-            with ceiling(options, home) as idle:
-                reference, _ = wrk(idle, CONNECTIONS, options.seconds, "/nothing?limit=100")
-            nothing.figures.append(reference)
-            for path, row in rows.items():
-                rate, share = wrk(server, CONNECTIONS, options.seconds, path)
-                row.figures.append(rate)
-                row.shares.append(share)
-                row.ratios.append(rate / reference)
-            raw["/stats"].figures.append(alone(address, "values/view/vehicles_per_make", lambda key: ["HGETALL", key]))
-            raw[PAGED].figures.append(alone(address, "order/view/detections", page))
-        for path in rows:
-            yield rows[path]
-            yield raw[path]
-        yield nothing
+        queries.load(server)
+        yield from queries.asked(options, home, server, " in Redis", beside)
+        yield from raw.values()
 
 
 def page(key):
@@ -114,7 +104,7 @@ def page(key):
 def alone(address, kind, question):
     """How often a second one such question of each partition is answered."""
     keys = [key for key in tool(address, "redis-cli", "--scan", "--pattern", f"*/{kind}/*").splitlines() if key]
-    said = tool(address, "redis-benchmark", "-c", str(CONNECTIONS), "-n", str(ASKED), "--csv", *question(keys[0]))
+    said = tool(address, "redis-benchmark", "-c", str(queries.CONNECTIONS), "-n", str(ASKED), "--csv", *question(keys[0]))
     return float(said.splitlines()[-1].split('","')[1].strip('"')) / len(keys)
 
 
