@@ -84,17 +84,7 @@ mod tests {
 
     fn head(offset: u64) -> Head {
         let at = |offset| Mark { offset, hash: Hash(offset) };
-        Head {
-            log: Uuid::nil(),
-            genesis: at(0),
-            position: at(offset),
-            epoch: Epoch::random(),
-            target: 0,
-            keys: 0,
-            swept: 0,
-            seen: Seen::default(),
-            projections: [].into(),
-        }
+        Head { position: at(offset), ..Head::first(Uuid::nil(), at(0), 0, [].into()) }
     }
 
     fn commit(seq: u64, commands: usize) -> News {

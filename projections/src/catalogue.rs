@@ -5,7 +5,7 @@
 //! another generation, so that nothing of the old one can be taken for it.
 
 use crate::definition::Definition;
-use crate::state::Head;
+use crate::state::{Head, Live};
 use crate::store::{Space, Store};
 use crate::view::{self, View};
 use anyhow::{Context, ensure};
@@ -44,6 +44,11 @@ impl Projection {
         let view = view::of(&definition);
         let name = definition.name.as_str().into();
         Self { definition, generation, view, name }
+    }
+
+    /// Its name, and how it stands where it has yet to fold everything.
+    pub fn live(&self) -> (String, Live) {
+        (self.definition.name.clone(), Live { generation: self.generation, broken: None })
     }
 
     /// Where the view is kept.

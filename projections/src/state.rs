@@ -161,6 +161,21 @@ impl fmt::Debug for Epoch {
 }
 
 impl Head {
+    /// Where a partition begins that is folded up to `target` before anybody may see it.
+    pub fn first(log: Uuid, genesis: Mark, target: Offset, projections: BTreeMap<String, Live>) -> Self {
+        Self {
+            log,
+            genesis,
+            position: genesis,
+            epoch: Epoch::random(),
+            target,
+            keys: 0,
+            swept: 0,
+            seen: Seen::default(),
+            projections,
+        }
+    }
+
     /// Whether everything that was on the log when this state was created has been folded.
     pub fn is_caught_up(&self) -> bool {
         self.position.offset >= self.target

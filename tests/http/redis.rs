@@ -99,8 +99,7 @@ async fn a_redis_that_is_killed_under_load_loses_nothing_and_nothing_counts_twic
     let mut random = StdRng::seed_from_u64(number("REFOLD_SIM_SEED", 1));
     let redis = Redis::start("redis", 1, "");
     let mut service = service(&redis);
-    service.launch().await;
-    service.until_ready().await;
+    service.up().await;
     let client = service.client();
     let jobs = jobs((kills + 2) * JOBS);
     let journal = Arc::new(Journal::new());
@@ -135,8 +134,7 @@ async fn a_redis_that_is_killed_under_load_loses_nothing_and_nothing_counts_twic
 async fn an_idle_redis_that_is_emptied_or_killed_answers_with_nothing_or_with_everything() {
     let redis = Redis::start("redis", 1, "");
     let mut service = service(&redis);
-    service.launch().await;
-    service.until_ready().await;
+    service.up().await;
     let client = service.client();
     eat(&service, 30).await;
     for round in 0..3 {
@@ -170,8 +168,7 @@ async fn an_idle_redis_that_is_emptied_or_killed_answers_with_nothing_or_with_ev
 async fn a_full_redis_pauses_folding_and_goes_on_where_it_was() {
     let redis = Redis::start("redis", 1, "");
     let mut service = service(&redis);
-    service.launch().await;
-    service.until_ready().await;
+    service.up().await;
     let client = service.client();
     eat(&service, 10).await;
     ask(&redis, "CONFIG SET maxmemory 1").await;
@@ -196,8 +193,7 @@ async fn a_full_redis_pauses_folding_and_goes_on_where_it_was() {
 async fn a_redis_that_begins_to_throw_keys_away_is_told_until_it_stops() {
     let redis = Redis::start("redis", 1, "");
     let mut service = service(&redis).with("LOG__CHECK_EVERY_MS", "100");
-    service.launch().await;
-    service.until_ready().await;
+    service.up().await;
     ask(&redis, "CONFIG SET maxmemory-policy allkeys-lru").await;
     let problem = until_problem(&service, "CONFIG SET maxmemory-policy noeviction").await;
     assert_eq!((&problem["name"], &problem["up"]), (&json!("store"), &json!(false)), "{problem}");
@@ -211,8 +207,7 @@ async fn a_redis_that_begins_to_throw_keys_away_is_told_until_it_stops() {
 async fn a_redis_that_becomes_a_replica_is_waited_for() {
     let (redis, other) = (Redis::start("redis", 1, ""), started().await);
     let mut service = service(&redis);
-    service.launch().await;
-    service.until_ready().await;
+    service.up().await;
     eat(&service, 20).await;
     let address = other.address();
     // What it holds is replaced by the other's nothing.
@@ -231,8 +226,7 @@ async fn a_redis_that_becomes_a_replica_is_waited_for() {
 async fn a_key_of_somebody_else_is_named_until_it_is_gone() {
     let redis = Redis::start("redis", 1, "");
     let mut service = service(&redis);
-    service.launch().await;
-    service.until_ready().await;
+    service.up().await;
     eat(&service, 20).await;
     let keys = ask(&redis, "KEYS *.p0*values/view/food_counts/1").await;
     let key = keys.lines().find(|line| line.ends_with("food_counts/1")).unwrap();
@@ -257,8 +251,7 @@ async fn it_is_checked_and_emptied_as_a_file_is() {
     let mut service = service(&redis);
     let (status, said) = service.run(&["store", "empty", "--yes"]).await;
     assert!(status.success() && said.contains("There was no store."), "{said}");
-    service.launch().await;
-    service.until_ready().await;
+    service.up().await;
     eat(&service, 20).await;
     service.stop().await;
     let (status, said) = service.run(&["check"]).await;

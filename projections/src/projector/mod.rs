@@ -15,7 +15,7 @@ use crate::batch::{self, Batch, Folded};
 use crate::catalogue::Projection;
 use crate::gate::Place;
 use crate::progress::{Condition, Progress};
-use crate::state::{Epoch, Head, Live, Mark, Seen};
+use crate::state::{Head, Mark};
 use crate::store::{Flush, Flushed, Limit, Range, Space, Store, Wanted};
 use anyhow::Context;
 use bytes::Bytes;
@@ -129,20 +129,8 @@ impl Projector {
             End::Last(end) | End::AtLeast(end) => end,
             End::Empty => genesis.offset,
         };
-        let live = |projection: &Projection| {
-            (projection.definition.name.clone(), Live { generation: projection.generation, broken: None })
-        };
-        let head = Head {
-            log: self.place.log,
-            genesis,
-            position: genesis,
-            epoch: Epoch::random(),
-            target,
-            keys: 0,
-            swept: 0,
-            seen: Seen::default(),
-            projections: self.projections.iter().map(live).collect(),
-        };
+        let live = self.projections.iter().map(Projection::live).collect();
+        let head = Head::first(self.place.log, genesis, target, live);
         self.flush(Flush { from: None, head: head.clone(), changes: BTreeMap::new() }).await?;
         Ok(head)
     }

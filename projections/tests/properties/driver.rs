@@ -7,7 +7,7 @@ use refold_projections::batch::{self, Batch, News};
 use refold_projections::catalogue::Projection;
 use refold_projections::definition::Definition;
 use refold_projections::gate::Place;
-use refold_projections::state::{Epoch, Head, Live, Mark, Seen};
+use refold_projections::state::{Head, Mark};
 use refold_projections::store::{Blob, Flush, Flushed, Limit, Range, Space, Store};
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -29,19 +29,7 @@ pub(crate) fn projections(definitions: Vec<Definition>) -> Vec<Projection> {
 
 /// A head that stands at its genesis.
 pub(crate) fn first_head(place: Place, genesis: Mark, projections: &[Projection]) -> Head {
-    let live =
-        |it: &Projection| (it.definition.name.clone(), Live { generation: it.generation, broken: None });
-    Head {
-        log: place.log,
-        genesis,
-        position: genesis,
-        epoch: Epoch::random(),
-        target: genesis.offset,
-        keys: 0,
-        swept: 0,
-        seen: Seen::default(),
-        projections: projections.iter().map(live).collect(),
-    }
+    Head::first(place.log, genesis, genesis.offset, projections.iter().map(Projection::live).collect())
 }
 
 impl<'s> Driver<'s> {

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use refold_domain::hash::Hash;
 use refold_projections::bulletin::Bulletin;
 use refold_projections::peers::Peers;
-use refold_projections::state::{Epoch, Head, Mark, Seen};
+use refold_projections::state::{Head, Mark};
 use refold_projections::store::redis::RedisPeers;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -105,17 +105,7 @@ fn what_a_dead_process_folded_is_taken_over() {
 
 fn bulletin(offset: u64) -> Bulletin {
     let at = |offset| Mark { offset, hash: Hash(offset) };
-    let head = Head {
-        log: Uuid::nil(),
-        genesis: at(0),
-        position: at(offset),
-        epoch: Epoch::random(),
-        target: 0,
-        keys: 0,
-        swept: 0,
-        seen: Seen::default(),
-        projections: [].into(),
-    };
+    let head = Head { position: at(offset), ..Head::first(Uuid::nil(), at(0), 0, [].into()) };
     Bulletin::new(0, &head, &[])
 }
 

@@ -3,7 +3,7 @@
 use super::reading::{entries, head};
 use super::writing::perform;
 use super::*;
-use crate::state::{Epoch, Head, Mark, Seen};
+use crate::state::{Head, Mark};
 use crate::store::{Limit, Space};
 use refold_domain::hash::Hash;
 use std::collections::BTreeMap;
@@ -12,17 +12,7 @@ use uuid::Uuid;
 
 fn head_at(offset: u64) -> Head {
     let mark = |offset| Mark { offset, hash: Hash(offset) };
-    Head {
-        log: Uuid::nil(),
-        genesis: mark(0),
-        position: mark(offset),
-        epoch: Epoch::random(),
-        target: 0,
-        keys: 0,
-        swept: 0,
-        seen: Seen::default(),
-        projections: BTreeMap::new(),
-    }
+    Head { position: mark(offset), ..Head::first(Uuid::nil(), mark(0), 0, [].into()) }
 }
 
 /// A flush that writes many pages into two new spaces.

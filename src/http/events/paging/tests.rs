@@ -12,7 +12,7 @@ use refold_domain::hash::Hash;
 use refold_domain::log::{AppendError, Bounds, End, EventLog, LogError, Offset, Records, Risk};
 use refold_domain::receipt::log_digits;
 use refold_projections::progress::Progress;
-use refold_projections::state::{Epoch, Head, Mark, Seen};
+use refold_projections::state::{Head, Mark};
 use refold_projections::store::{Flush, MemoryStore, Store};
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
@@ -56,17 +56,7 @@ async fn foods() -> (Sources, Reading) {
     let commits = (1..=RECORDS as u64).map(|seq| Bytes::from(commit(seq)));
     let records: Vec<_> = std::iter::once(Bytes::from(genesis.encode())).chain(commits).collect();
     let mark = |offset: u64| Mark { offset, hash: Hash(0) };
-    let head = Head {
-        log: LOG,
-        genesis: mark(0),
-        position: mark(RECORDS as u64),
-        epoch: Epoch::random(),
-        target: 0,
-        keys: 0,
-        swept: 0,
-        seen: Seen::default(),
-        projections: BTreeMap::new(),
-    };
+    let head = Head { position: mark(RECORDS as u64), ..Head::first(LOG, mark(0), 0, BTreeMap::new()) };
     let store = MemoryStore::default();
     store.flush(0, Arc::new(Flush { from: None, head, changes: BTreeMap::new() })).await.unwrap();
     let progress = Arc::new(Progress::new(LOG, 1));
