@@ -202,7 +202,6 @@ async fn data(settings: &Settings) -> Vec<Check> {
         }
         Ok(Some(id)) => {
             checks.push(Check::ok("log", format!("{id} with {partitions} partitions")));
-            checks.extend(store_risks(settings).await);
             checks.extend(read_models(settings, log.as_ref(), store).await);
         }
         Err(error) => checks.push(Check::failed("log", format!("{error:#}"), PUT_BACK)),
@@ -246,12 +245,13 @@ fn of_risks(name: &str, risks: Vec<Risk>) -> Vec<Check> {
 }
 
 async fn read_models(settings: &Settings, log: &dyn EventLog, store: Result<Option<Found>>) -> Vec<Check> {
-    let checks = match store {
+    let found = match store {
         Ok(Some((store, _))) => folded(settings.log.partitions, store.as_ref(), log).await,
         Ok(None) => Ok(vec![Check::ok("store", "there is none yet; the next start folds it from the log")]),
-        Err(error) => Err(error),
+        Err(error) => return vec![unusable_store(settings, &error)],
     };
-    checks.unwrap_or_else(|error| vec![unusable_store(settings, &error)])
+    let found = found.unwrap_or_else(|error| vec![unusable_store(settings, &error)]);
+    [store_risks(settings).await, found].concat()
 }
 
 fn unusable_store(settings: &Settings, error: &anyhow::Error) -> Check {
