@@ -2,11 +2,10 @@
 
 use crate::foods::{aggregated, observe};
 use crate::kills::{
-    JOBS, Journal, every_repeat_is_answered_the_same, everything_is_exact, jobs, number, run,
+    JOBS, Journal, every_repeat_is_answered_the_same, everything_is_exact, finished, jobs, number, run,
 };
 use crate::redis;
 use crate::remote::Remote;
-use crate::server::in_time;
 use crate::servers::Server as Broker;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -126,7 +125,7 @@ async fn a_broker_that_is_killed_under_load_loses_nothing_and_nothing_counts_twi
             service.until_ready().await;
         }
         tickets.add_permits(JOBS);
-        in_time("finished", load).await.unwrap();
+        finished(load, &journal).await;
         everything_is_exact(&client, &jobs, &journal).await;
         let seconds = start.elapsed().as_secs_f64();
         println!(

@@ -2,7 +2,7 @@
 
 use crate::foods::{aggregated, newest, observe, send_all};
 use crate::kills::{
-    JOBS, Journal, every_repeat_is_answered_the_same, everything_is_exact, jobs, number, run,
+    JOBS, Journal, every_repeat_is_answered_the_same, everything_is_exact, finished, jobs, number, run,
 };
 use crate::server::{Server, in_time};
 use crate::servers::Server as Redis;
@@ -116,7 +116,7 @@ async fn a_redis_that_is_killed_under_load_loses_nothing_and_nothing_counts_twic
     journal.until(journal.len() + JOBS / 2).await;
     ask(&redis, "FLUSHALL").await;
     tickets.add_permits(JOBS);
-    in_time("finished", load).await.unwrap();
+    finished(load, &journal).await;
     service.until_ready().await;
     everything_is_exact(&client, &jobs, &journal).await;
     let told = |text: &str| service.said().lines().filter(|line| line.contains(text)).count();

@@ -1,8 +1,10 @@
 //! The read models on a cluster of Redis, of which a server fails while it is worked with.
 
-use crate::kills::{JOBS, Journal, every_repeat_is_answered_the_same, everything_is_exact, jobs, run};
+use crate::kills::{
+    JOBS, Journal, every_repeat_is_answered_the_same, everything_is_exact, finished, jobs, run,
+};
 use crate::redis::config;
-use crate::server::{Server, in_time};
+use crate::server::Server;
 use crate::servers::redis::Cluster;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -23,7 +25,7 @@ async fn a_server_that_fails_under_load_loses_nothing_and_nothing_counts_twice()
     cluster.fail_over().await;
     service.until_ready().await;
     tickets.add_permits(JOBS);
-    in_time("finished", load).await.unwrap();
+    finished(load, &journal).await;
     everything_is_exact(&client, &jobs, &journal).await;
     cluster.join_again().await;
     service.kill().await;

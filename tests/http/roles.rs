@@ -3,7 +3,8 @@
 use crate::client::Client;
 use crate::foods::{aggregated, newest, observe, send_all};
 use crate::kills::{
-    Journal, acknowledged, counts, every_repeat_is_answered_the_same, everything_is_exact, jobs, number, run,
+    Journal, acknowledged, counts, every_repeat_is_answered_the_same, everything_is_exact, finished, jobs,
+    number, run,
 };
 use crate::redis::until_problem;
 use crate::remote::Remote;
@@ -198,7 +199,7 @@ async fn whoever_dies_or_sleeps_everything_counts_once() {
             moment(Instant::now() + Duration::from_millis(random.random_range(QUIET_MS))).await;
         }
         pacing.await.unwrap();
-        in_time("finished", load).await.unwrap();
+        finished(load, &journal).await;
         company.until_ready().await;
         done.send(()).unwrap();
         let shown = in_time("watched", watching).await.unwrap();
