@@ -50,7 +50,7 @@ pub enum QueryError {
     #[error("{}: {}", .0.field, .0.reason)]
     Bad(FieldError),
     /// The view is being folded.
-    #[error("the view is being folded: {done} of {target} records are done")]
+    #[error("the view is being folded: {}", share(*done, *target))]
     Folding {
         /// Records passed in all partitions.
         done: u64,
@@ -205,6 +205,14 @@ fn folding(heads: &[(&Head, Offset)]) -> QueryError {
     let done = heads.iter().map(|(head, target)| passed(head, head.position.offset.min(*target))).sum();
     let target = heads.iter().map(|(head, target)| passed(head, *target)).sum();
     QueryError::Folding { done, target }
+}
+
+fn share(done: u64, target: u64) -> String {
+    if target == 0 {
+        "it has not begun yet".to_owned()
+    } else {
+        format!("{done} of {target} records are done")
+    }
 }
 
 /// Whether the projection is in the live set of a partition.
