@@ -28,6 +28,10 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 const RESTORE: &str = "restore the data directory from a backup, or start a new log in another directory";
+const GONE: &str = "put the log back: its files (log.sqlite*), what its server had on disk, or a backup; if it is lost for good, \
+                    the store has all that is left of it: keep a copy before you run `refold store empty` to start with nothing";
+const MADE_BY_START: &str =
+    "the first start makes it, too; if there was one, put back what its server had on disk";
 const PUT_BACK: &str = "do as it says; nothing was changed";
 const REACHABLE: &str = "see that it runs and can be reached from here; a start waits for it";
 const NEWER: &str = "start a newer refold; this one leaves the partition alone";
@@ -97,9 +101,7 @@ async fn no_log(settings: &Settings) -> Check {
         Err(error) => return unusable_store(settings, &error),
     }
     let found = "there is none, but there is a store that was folded from one";
-    let remedy = "put the log back: its files (log.sqlite*), what its server had on disk, or a backup; if it is \
-                  lost for good, the store has all that is left of it: keep a copy before you run `refold store empty` to start with nothing";
-    Check::failed("log", found, remedy)
+    Check::failed("log", found, GONE)
 }
 
 /// Whether it cannot be written. Opening a file to write to it changes nothing.
@@ -176,13 +178,10 @@ async fn data(settings: &Settings) -> Vec<Check> {
     let log = match refold_adapters::open(&Config { access: Access::Look, ..log_config(settings) }).await {
         Ok(log) => log,
         Err(error) => {
-            let remedy = match error.downcast_ref() {
-                _ if settings.log.broker == embedded::NAME => RESTORE,
-                Some(LogError::Away(_)) => REACHABLE,
-                _ => PUT_BACK,
-            };
-            return [vec![Check::failed("log", format!("{error:#}"), remedy)], unread_store(settings).await]
-                .concat();
+            let store = store(settings).await;
+            let was_there = matches!(&store, Ok(Some((_, Some(_)))));
+            let log = unusable_log(settings, &error, was_there);
+            return [vec![log], unread_store(settings, store).await].concat();
         }
     };
     let mut checks = match log.check().await {
@@ -198,7 +197,7 @@ async fn data(settings: &Settings) -> Vec<Check> {
     match belongs {
         Ok(None) => {
             checks.push(Check::ok("log", "it is new or half made; the next start finishes it"));
-            checks.extend(unread_store(settings).await);
+            checks.extend(unread_store(settings, store).await);
         }
         Ok(Some(id)) => {
             checks.push(Check::ok("log", format!("{id} with {partitions} partitions")));
@@ -209,9 +208,21 @@ async fn data(settings: &Settings) -> Vec<Check> {
     checks
 }
 
+/// `was_there`: there is a store that was folded from it.
+fn unusable_log(settings: &Settings, error: &anyhow::Error, was_there: bool) -> Check {
+    let found = format!("{error:#}");
+    match error.downcast_ref() {
+        _ if settings.log.broker == embedded::NAME => Check::failed("log", found, RESTORE),
+        Some(LogError::Away(_)) => Check::failed("log", found, REACHABLE),
+        Some(LogError::Missing(_)) if was_there => Check::failed("log", found, GONE),
+        Some(LogError::Missing(_)) if settings.log.create => Check::risk("log", found, MADE_BY_START),
+        _ => Check::failed("log", found, PUT_BACK),
+    }
+}
+
 /// Whether the store can be used, where there is no log to compare it with.
-async fn unread_store(settings: &Settings) -> Vec<Check> {
-    let found = match store(settings).await {
+async fn unread_store(settings: &Settings, store: Result<Option<Found>>) -> Vec<Check> {
+    let found = match store {
         Ok(None) => "there is none yet; the next start makes it",
         Ok(Some(_)) => "it can be used; it is compared with the log when there is one",
         Err(error) => return vec![unusable_store(settings, &error)],

@@ -50,12 +50,16 @@ async fn a_log_that_is_gone_from_its_server_or_was_made_anew_is_refused() {
         broker.start_again();
         let gone = once_refused(&mut service).await;
         assert!(gone.contains("but there is none here"), "{gone}");
+        let (status, said) = service.run(&["check"]).await;
+        assert!(!status.success() && said.contains("put the log back"), "{said}");
         let mut another = beside(remote, &broker, &service);
         another.set("LOG__CREATE", "false");
         let not_made = another.refused().await;
         assert!(not_made.contains("refold topics create"), "who was refused made nothing: {not_made}");
 
         another.set("LOG__CREATE", "true");
+        let (status, said) = another.run(&["check"]).await;
+        assert!(status.success() && said.contains("the first start makes it"), "{said}");
         another.up().await;
         eat(&another, "cake").await;
         another.stop().await;
