@@ -87,9 +87,9 @@ impl Service {
         let partitions = NonZeroU32::new(settings.log.partitions).context("log.partitions is 0")?;
         let place = store_place(settings)?;
         let unusable = |error| unusable(&place, error);
-        let Opened { store, peers } = place.open().await.map_err(unusable)?;
-        let store_risks = store.risks().await.map_err(unusable)?;
+        let store_risks = place.risks().await.map_err(unusable)?;
         refuse_fatal(&store_risks).map_err(unusable)?;
+        let Opened { store, peers } = place.open().await.map_err(unusable)?;
         let folded = folded_log(store.as_ref(), partitions.get()).await.map_err(unusable)?;
         let (log, log_risks) = open_log(settings, folded).await?;
         let found = genesis::find(log.as_ref(), partitions).await.context("cannot open the log")?;
