@@ -15,8 +15,8 @@ use tokio::time::timeout;
 const PROBE_WAIT: Duration = Duration::from_secs(2);
 
 /// What is told of a partition that nobody folds.
-const UNFOLDED: &str =
-    "no process folds it just now: if that stays, start one with the role \"projector\" or \"all\"";
+const UNFOLDED: &str = "no process says that it folds it: if that stays, start one with the role \"projector\" or \"all\", or see why \
+                        those that run cannot";
 
 /// Something that the service depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,12 +56,11 @@ impl Health {
         let folded = folded(service).await;
         for partition in partitions {
             let stored = stored.as_ref().map(|stored| stored[partition as usize].head.as_ref());
-            let known = service.progress.state(partition);
-            let mut state = of_partition(partition, &known, stored);
-            let is_unexplained = state.problem.is_none() || matches!(known.condition, Condition::Behind(_));
-            if is_unexplained && folded.as_ref().is_some_and(|folded| !folded.contains(&partition)) {
-                // It is up: what is there can be asked for, and another takes it over in a moment, if there is one.
-                state.problem = Some(UNFOLDED.to_owned());
+            let mut state = of_partition(partition, &service.progress.state(partition), stored);
+            if folded.as_ref().is_some_and(|folded| !folded.contains(&partition)) {
+                // Up or not: what is there can be asked for, and another takes it over in a moment, if there is one.
+                let known = state.problem.take().map(|problem| format!("{problem}; ")).unwrap_or_default();
+                state.problem = Some(known + UNFOLDED);
             }
             all.push(state);
         }
@@ -90,15 +89,19 @@ fn of_partition(partition: u32, state: &State, stored: Option<Option<&Head>>) ->
     let (up, problem) = match &state.condition {
         Condition::Stopped { .. } | Condition::Retrying(_) => (false, state.condition.problem()),
         Condition::Starting => (false, Some("it has not read the log yet".to_owned())),
-        Condition::Running => match stored {
+        Condition::Running | Condition::Behind(_) => match stored {
             Some(Some(head)) if !head.is_caught_up() => {
-                (false, Some(folding(head.position.offset, head.target)))
+                let still =
+                    state.condition.problem().map(|problem| format!("; {problem}")).unwrap_or_default();
+                (false, Some(folding(head.position.offset, head.target) + &still))
             }
             Some(None) => (false, Some("the store holds nothing of it yet".to_owned())),
-            _ => (true, state.head.as_ref().and_then(|head| harm(&head.seen))),
+            // What is there can be asked for, and what comes can be recorded.
+            _ => (
+                true,
+                joined([state.condition.problem(), state.head.as_ref().and_then(|head| harm(&head.seen))]),
+            ),
         },
-        // What is there can be asked for, and what comes can be recorded.
-        Condition::Behind(_) => (true, state.condition.problem()),
     };
     Dependency { name: format!("partition {partition}"), up, since: state.since, problem }
 }
@@ -124,10 +127,36 @@ pub fn harm(seen: &Seen) -> Option<String> {
             seen.foreign
         )
     });
-    let harm: Vec<_> = [gaps, forks, foreign, skipped].into_iter().flatten().collect();
-    (!harm.is_empty()).then(|| harm.join("; "))
+    joined([gaps, forks, foreign, skipped])
+}
+
+fn joined<const N: usize>(problems: [Option<String>; N]) -> Option<String> {
+    let problems: Vec<_> = problems.into_iter().flatten().collect();
+    (!problems.is_empty()).then(|| problems.join("; "))
 }
 
 fn folding(offset: u64, target: u64) -> String {
     format!("it is being folded from the start of the log: at offset {offset} of {target}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use refold_domain::hash::Hash;
+    use refold_projections::state::Mark;
+    use uuid::Uuid;
+
+    #[test]
+    fn who_stands_still_is_up_only_if_all_of_it_was_folded_before() {
+        let at = |offset| Mark { offset, hash: Hash(offset) };
+        let head = |target| Head { position: at(3), ..Head::first(Uuid::nil(), at(0), target, [].into()) };
+        let condition = Condition::Behind("it stands".to_owned());
+        let state = State { head: Some(head(3).into()), condition, since: Timestamp::now() };
+        let (folded, unfolded) = (head(3), head(9));
+        let all = of_partition(0, &state, Some(Some(&folded)));
+        assert!(all.up && all.problem.unwrap().contains("it stands"));
+        let part = of_partition(0, &state, Some(Some(&unfolded)));
+        assert!(!part.up && part.problem.unwrap().contains("at offset 3 of 9; it stands"));
+        assert!(!of_partition(0, &state, Some(None)).up);
+    }
 }

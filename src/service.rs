@@ -197,7 +197,7 @@ impl Service {
             // The store may have been read before its flush was told. Whoever sees it now must not be given what was kept
             // from before, as they would be until then.
             let told = tokio::time::timeout(PAGE_WAIT, self.progress.told(&read.position)).await;
-            page = told.map_err(|_| query::QueryError::Starting).and(page);
+            page = told.map_err(|_| query::QueryError::Ahead(self.progress.problem())).and(page);
         }
         if let Err(query::QueryError::Failed(error)) = &page {
             self.progress.note(error);

@@ -171,6 +171,15 @@ impl Progress {
         self.damage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What is wrong with the first partition with which something is.
+    pub fn problem(&self) -> Option<String> {
+        let problem = |partition| {
+            let problem = self.state(partition).condition.problem()?;
+            Some(format!("partition {partition}: {problem}"))
+        };
+        (0..self.partitions()).find_map(problem)
+    }
+
     /// Follows all partitions: what it receives changes whenever one of them does.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()

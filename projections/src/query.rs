@@ -62,6 +62,9 @@ pub enum QueryError {
         "the view is not there yet: the service has just started and still compares the store with the log"
     )]
     Starting,
+    /// The store has gone on past what this process could compare with the log.
+    #[error("the view is ahead of what this process has compared with the log{}", .0.as_deref().map(|why| format!(": {why}")).unwrap_or_default())]
+    Ahead(Option<String>),
     /// A partition stopped until somebody acts, so that its part of the view may be wrong.
     #[error("partition {partition} stopped: {reason}; {remedy}")]
     Stopped {

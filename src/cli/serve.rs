@@ -39,9 +39,14 @@ pub fn run(settings: Settings) -> Result<ExitCode> {
 async fn serve(settings: Settings) -> Result<()> {
     let upkeep = tokio::spawn(telemetry::keep_up());
     let stopped = stopped()?;
+    let answers = settings.role.answers();
     let app = App::build(settings).await?;
     let address = app.address()?;
-    tracing::info!("serving on http://{address}/ (API at http://{address}/docs)");
+    if answers {
+        tracing::info!("serving on http://{address}/ (API at http://{address}/docs)");
+    } else {
+        tracing::info!("serving on http://{address}/readyz and /metrics: it folds, and others answer");
+    }
     let stopping = async {
         stopped.await;
         tracing::info!("stopping: no more requests are taken, those held are finished");

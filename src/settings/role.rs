@@ -20,6 +20,11 @@ pub enum Role {
 }
 
 impl Role {
+    /// Whether it takes commands and answers queries.
+    pub fn answers(self) -> bool {
+        self != Self::Projector
+    }
+
     /// Whether it folds.
     pub fn folds(self) -> bool {
         self != Self::Api

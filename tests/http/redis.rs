@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use tokio::time::interval;
+use tokio::time::{Instant, interval, interval_at};
 
 /// Its settings file.
 pub(crate) fn config() -> PathBuf {
@@ -218,10 +218,20 @@ async fn a_redis_that_becomes_a_replica_is_waited_for() {
     let answers = send_all(&vec![observe(&client, "pie"); 50]).await;
     assert!(answers.iter().all(|answer| answer.status == 201), "the log takes them");
     until_problem(&service, &redis.address().to_string()).await;
+    // Long enough to try again several times.
+    interval_at(Instant::now() + Duration::from_secs(3), Duration::from_secs(3)).tick().await;
     ask(&redis, "REPLICAOF NO ONE").await;
     service.until_ready().await;
     let found = aggregated(&client, &newest(&answers)).await;
     assert_eq!(found, json!([{"food": "pie", "count": 70}]));
+    service.line("the store is back").await;
+    let told = |text: &str| service.said().lines().filter(|line| line.contains(text)).count();
+    assert_eq!((told("the store is away"), told("the store is back")), (1, 1), "{}", service.said());
+    service.stop().await;
+    ask(&redis, &format!("REPLICAOF {} {}", address.ip(), address.port())).await;
+    for said in [service.refused().await, service.run(&["check"]).await.1] {
+        assert!(said.contains("it is a replica of") && said.contains("redis.servers"), "{said}");
+    }
 }
 
 #[tokio::test]

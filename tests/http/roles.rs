@@ -248,7 +248,23 @@ async fn whoever_answers_tells_that_those_who_fold_do_not_get_on() {
     ask(&company.redis, "CONFIG SET maxmemory 0").await;
     let found = aggregated(&client, &newest(&answers)).await;
     assert_eq!(found, json!([{"food": "pie", "count": 100}]));
-    for process in [api, projector] {
+    for process in [&mut *api, &mut *projector] {
         process.line("goes on, after: ").await;
     }
+
+    // Now it stands still, and the store goes and comes back, which moves nothing.
+    projector.signal("STOP").await;
+    let answers = send_all(&vec![observe(&client, "pie"); 100]).await;
+    api.line_times("whoever folds it does not get on", 3).await;
+    company.redis.kill();
+    company.redis.start_again();
+    api.line("the store is back").await;
+    let problem = until_problem(api, "no process says that it folds it").await;
+    assert!(problem["problem"].as_str().unwrap().contains("does not get on"), "{problem}");
+    let goes_on = |api: &Server| api.said().lines().filter(|line| line.contains("goes on, after: ")).count();
+    assert_eq!(goes_on(api), 1, "{}", api.said());
+    projector.signal("CONT").await;
+    let found = aggregated(&client, &newest(&answers)).await;
+    assert_eq!(found, json!([{"food": "pie", "count": 200}]));
+    api.line_times("goes on, after: ", 2).await;
 }

@@ -12,9 +12,12 @@ use crate::progress::{Condition, Progress};
 use crate::state::Head;
 use crate::store::{Store, Wanted};
 use anyhow::Context;
+use futures::FutureExt;
+use futures::future::{Fuse, FusedFuture};
 use refold_domain::log::{End, EventLog, Offset};
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
@@ -59,17 +62,24 @@ struct Standstill {
 impl Follower {
     /// Follows the partition until the future is dropped.
     pub async fn run(self, heard: broadcast::Receiver<Heard>) {
-        keep_on(self.place.partition, &self.progress, || self.follow(heard.resubscribe())).await;
+        let standstill = Mutex::default();
+        keep_on(self.place.partition, &self.progress, || self.follow(heard.resubscribe(), &standstill)).await;
     }
 
-    async fn follow(&self, mut heard: broadcast::Receiver<Heard>) -> Result<Infallible, Halt> {
+    async fn follow(
+        &self,
+        mut heard: broadcast::Receiver<Heard>,
+        standstill: &Mutex<Option<Standstill>>,
+    ) -> Result<Infallible, Halt> {
         let mut head = self.stored().await?;
-        let mut end = self.compare(&head).await?;
+        let mut end = self.compare(head.clone()).await?;
         self.progress.restarted(self.place.partition, head.clone());
         goes_on(self.place.partition, &self.progress);
         let (mut looks, mut comparisons) = (every(LOOK_WAIT), every(COMPARE_WAIT));
-        let mut standstill = None;
+        // Beside the rest: some brokers take their time, and nobody is to wait for what is heard meanwhile.
+        let mut comparison = pin!(Fuse::terminated());
         loop {
+            self.watch(standstill, head.position.offset, end);
             // In this order, so that a simulated schedule is the same each time.
             head = tokio::select! {
                 biased;
@@ -78,12 +88,20 @@ impl Follower {
                     Ok(Heard::Nothing) | Err(_) => self.look(head).await?,
                 },
                 _ = looks.tick() => self.look(head).await?,
-                _ = comparisons.tick() => {
-                    end = self.compare(&head).await?;
+                _ = comparisons.tick(), if comparison.is_terminated() => {
+                    comparison.set(self.compare(head.clone()).fuse());
+                    head
+                }
+                compared = &mut comparison => {
+                    match compared {
+                        Ok(found) => end = found,
+                        // What was borne out before is shown, as it is where nobody reaches the log.
+                        Err(halt) if halt.is_away() => {}
+                        Err(halt) => return Err(halt),
+                    }
                     head
                 }
             };
-            standstill = self.watch(standstill, head.position.offset, end);
         }
     }
 
@@ -95,10 +113,10 @@ impl Follower {
     }
 
     /// Whether the log bears the store out, and how far it reaches at least.
-    async fn compare(&self, head: &Head) -> Result<Offset, Halt> {
+    async fn compare(&self, head: Head) -> Result<Offset, Halt> {
         let bounds = self.log.bounds(self.place.partition).await.context("cannot read the log")?;
-        belongs(self.place.log, head, bounds)?;
-        drop(resume(self.log.as_ref(), self.place.partition, head).await?);
+        belongs(self.place.log, &head, bounds)?;
+        drop(resume(self.log.as_ref(), self.place.partition, &head).await?);
         Ok(match bounds.end {
             End::Last(end) | End::AtLeast(end) => end,
             End::Empty => head.position.offset,
@@ -106,24 +124,27 @@ impl Follower {
     }
 
     /// Tells that the partition does not move though the log does: whoever folds it may not be able to say so himself.
-    fn watch(&self, before: Option<Standstill>, at: Offset, end: Offset) -> Option<Standstill> {
+    fn watch(&self, standstill: &Mutex<Option<Standstill>>, at: Offset, end: Offset) {
+        let partition = self.place.partition;
+        let mut standstill = standstill.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = standstill.take();
+        let has_moved = before.as_ref().is_some_and(|before| before.at != at);
+        if end <= at || has_moved {
+            moves(partition, &self.progress);
+        }
         if end <= at {
-            moves(self.place.partition, &self.progress);
-            return None;
+            return;
         }
-        let Some(still) = before.filter(|before| before.at == at) else {
-            moves(self.place.partition, &self.progress);
-            return Some(Standstill { at, since: Instant::now() });
-        };
-        if still.since.elapsed() < STANDSTILL_WAIT {
-            return Some(still);
+        let still = before.filter(|before| before.at == at);
+        let still = still.unwrap_or_else(|| Standstill { at, since: Instant::now() });
+        if still.since.elapsed() >= STANDSTILL_WAIT {
+            let reason = format!("it stands at offset {at} though the log has {end}; {STANDSTILL}");
+            self.progress.set_condition(partition, Condition::Behind(reason));
+            if self.progress.complain(partition, STANDSTILL) {
+                tracing::warn!(partition, "{STANDSTILL}");
+            }
         }
-        let reason = format!("it stands at offset {at} though the log has {end}; {STANDSTILL}");
-        self.progress.set_condition(self.place.partition, Condition::Behind(reason));
-        if self.progress.complain(self.place.partition, STANDSTILL) {
-            tracing::warn!(self.place.partition, "{STANDSTILL}");
-        }
-        Some(still)
+        *standstill = Some(still);
     }
 
     async fn hear(&self, head: Head, bulletin: &Bulletin) -> Result<Head, Halt> {

@@ -95,6 +95,13 @@ pub(super) fn stopped(reason: String, remedy: &str) -> Halt {
     Halt::Stopped { reason, remedy: remedy.to_owned() }
 }
 
+impl Halt {
+    /// Whether it is only that the log is away.
+    pub(super) fn is_away(&self) -> bool {
+        matches!(self, Self::Failed(error) if matches!(error.downcast_ref(), Some(LogError::Away(_))))
+    }
+}
+
 impl From<anyhow::Error> for Halt {
     fn from(error: anyhow::Error) -> Self {
         Self::Failed(error)

@@ -121,7 +121,7 @@ impl From<QueryError> for Problem {
         let detail = error.to_string();
         match error {
             QueryError::Bad(FieldError { field, reason }) => Self::parameter(&field, reason),
-            QueryError::Starting | QueryError::Folding { .. } => {
+            QueryError::Starting | QueryError::Ahead(_) | QueryError::Folding { .. } => {
                 Self::unavailable("folding", "The view is being folded", detail)
             }
             QueryError::Broken { .. } | QueryError::Stopped { .. } => {

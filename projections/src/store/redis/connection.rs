@@ -55,7 +55,7 @@ impl Connection {
         let link = timeout(limit, Link::open(options)).await;
         let link = link.unwrap_or_else(|_| Err(late(OPEN_TIMEOUT_MS).into()));
         let link = link.map_err(|error| match error.downcast::<RedisError>() {
-            Ok(error) => failure(&options.servers(), error),
+            Ok(error) => failure(&options.servers(), &error),
             Err(error) => error,
         })?;
         Ok(Self { link, options: Arc::clone(options) })
@@ -77,7 +77,7 @@ impl Connection {
     /// There is no answer, or it is no.
     pub async fn ask<T: FromRedisValue>(&self, question: &Cmd) -> anyhow::Result<T> {
         let answer = question.query_async(&mut self.clone()).await;
-        answer.map_err(|error| self.failure(error))
+        answer.map_err(|error| self.failure(&error))
     }
 
     /// Asks each server, and names them.
@@ -91,14 +91,14 @@ impl Connection {
         let everywhere = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllNodes, None));
         let answers = link.clone().route_command(question.clone(), everywhere).await;
         let answers = answers.and_then(|answers| Ok(from_redis_value::<Vec<(String, Value)>>(answers)?));
-        let answers = answers.map_err(|error| self.failure(error))?;
+        let answers = answers.map_err(|error| self.failure(&error))?;
         Ok(answers.into_iter().map(|(server, answer)| (format!("Redis at {server}"), answer)).collect())
     }
 
     /// What an error of this connection means.
-    pub fn failure(&self, error: RedisError) -> anyhow::Error {
+    pub fn failure(&self, error: &RedisError) -> anyhow::Error {
         if let Link::Single(link) = &self.link {
-            link.hear(&error);
+            link.hear(error);
         }
         failure(&self.servers(), error)
     }
@@ -117,7 +117,7 @@ impl Connection {
                 Err(_) => last = late(CONNECT_TIMEOUT_MS),
             }
         }
-        Err(self.failure(last))
+        Err(self.failure(&last))
     }
 }
 

@@ -1,8 +1,8 @@
 //! Whether Redis is there: told when it goes and when it is back, however many ask it meanwhile.
 
 use super::connection::Connection;
+use super::server;
 use crate::store::Away;
-use redis::Cmd;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -34,15 +34,12 @@ impl Contact {
 
     /// Tells when it is back, which it is once all of its connections are.
     pub(super) async fn follow(&self, connections: [&Connection; 2]) {
-        let ping = Cmd::new().arg("PING").take();
         loop {
             self.went.notified().await;
             loop {
                 sleep(ASK_EVERY).await;
-                let [one, other] = connections.map(|connection| connection.ask::<String>(&ping));
-                let (one, other) = tokio::join!(one, other);
-                // Whatever else it says, it is there.
-                if ![one, other].iter().any(|answer| answer.as_ref().is_err_and(|it| it.is::<Away>())) {
+                let [one, other] = connections.map(is_back);
+                if one.await && other.await {
                     break;
                 }
             }
@@ -50,5 +47,13 @@ impl Contact {
             let seconds = since.map(|since| since.elapsed().as_secs_f64()).unwrap_or_default();
             tracing::info!("the store is back after {seconds:.1} s");
         }
+    }
+}
+
+/// Whatever it says, it is there, unless it is a replica, to which nothing can be written.
+async fn is_back(connection: &Connection) -> bool {
+    match server::replicas(connection).await {
+        Ok(replicas) => replicas.is_empty(),
+        Err(error) => !error.is::<Away>(),
     }
 }

@@ -1,6 +1,7 @@
 //! What an error of Redis means for who asked: that it may be there later, or that somebody has to mend something.
 
 use crate::store::Away;
+use anyhow::anyhow;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 /// What the server says of itself while it cannot be asked, be it that it starts, or that it waits for another.
@@ -13,18 +14,18 @@ const NOT_READY: [ServerErrorKind; 5] = [
 ];
 
 /// The error with the servers' names and, where somebody can do something about it, with that.
-pub(super) fn failure(servers: &str, error: RedisError) -> anyhow::Error {
+pub(super) fn failure(servers: &str, error: &RedisError) -> anyhow::Error {
     let is_away = match error.kind() {
         ErrorKind::Server(kind) => NOT_READY.contains(&kind),
         ErrorKind::ClusterConnectionNotFound => true,
-        ErrorKind::Io => !is_of_tls(&error),
+        ErrorKind::Io => !is_of_tls(error),
         _ => false,
     };
     if is_away {
         return anyhow::Error::new(Away(format!("{servers}: {error}")));
     }
-    let remedy = remedy(&error);
-    anyhow::Error::new(error).context(format!("{servers}{remedy}"))
+    // Its sources say the same again.
+    anyhow!("{servers}{}: {error}", remedy(error))
 }
 
 /// What to do, where the error itself does not say it.

@@ -62,6 +62,6 @@ impl Call<'_> {
                 Err(error) => Err(error),
             };
         }
-        answer.map_err(|error| connection.failure(error))
+        answer.map_err(|error| connection.failure(&error))
     }
 }

@@ -40,6 +40,13 @@ pub(super) async fn check(connection: &Connection, keys: &Keys) -> anyhow::Resul
 pub(super) async fn risks(connection: &Connection) -> anyhow::Result<Vec<Risk>> {
     let mut risks = Vec::new();
     for (server, info) in infos(connection).await? {
+        if info.is_replica(connection)? {
+            risks.push(Risk {
+                fatal: true,
+                found: format!("{server}: it is a replica of {}, to which nothing can be written", info.value("master_host")?),
+                remedy: "set redis.servers to the server that it follows, or run `redis-cli REPLICAOF NO ONE` there".to_owned(),
+            });
+        }
         let policy = info.value("maxmemory_policy")?;
         if policy != "noeviction" {
             risks.push(Risk {
@@ -64,6 +71,20 @@ pub(super) async fn risks(connection: &Connection) -> anyhow::Result<Vec<Risk>> 
     Ok(risks)
 }
 
+/// The servers that take no writes as long as they follow another.
+///
+/// # Errors
+/// They cannot be asked.
+pub(super) async fn replicas(connection: &Connection) -> anyhow::Result<Vec<String>> {
+    let mut replicas = Vec::new();
+    for (server, info) in infos(connection).await? {
+        if info.is_replica(connection)? {
+            replicas.push(server);
+        }
+    }
+    Ok(replicas)
+}
+
 async fn infos(connection: &Connection) -> anyhow::Result<Vec<(String, Info)>> {
     let mut question = Cmd::new();
     question.arg("INFO");
@@ -82,6 +103,11 @@ impl Info {
         let is_member = self.value("cluster_enabled")? == "1";
         ensure!(is_cluster || !is_member, "it is a server of a cluster: set redis.cluster = true");
         Ok(())
+    }
+
+    /// In a cluster there are some, and writes find their way past them.
+    fn is_replica(&self, connection: &Connection) -> anyhow::Result<bool> {
+        Ok(!connection.is_cluster() && self.value("role")? != "master")
     }
 
     fn value(&self, name: &str) -> anyhow::Result<&str> {
