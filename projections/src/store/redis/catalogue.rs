@@ -139,11 +139,12 @@ impl Shared {
             (Some(found), _) if is_replaced || is_newest(&found) => self.follow(found),
             // Redis was emptied, or has lost its newest.
             (_, Some(text)) if !is_replaced => {
+                let found = self.put_in_force(&text, Some(own.number + 1)).await?;
+                self.follow(found);
+                // Whoever reads that finds nothing that was there before.
                 tracing::warn!(
                     "Redis has lost which definitions are in force: folding from the start of the log"
                 );
-                let found = self.put_in_force(&text, Some(own.number + 1)).await?;
-                self.follow(found);
             }
             _ => {}
         }
