@@ -34,6 +34,8 @@ const QUIET_MS: std::ops::Range<u64> = 500..1_500;
 const PAUSE_MS: std::ops::Range<u64> = 200..5_000;
 /// How often another process is asked.
 const TURN: Duration = Duration::from_millis(50);
+/// How often counts are compared, which takes the longer the more was answered.
+const WATCH: Duration = Duration::from_millis(100);
 /// What Redis keeps on its disk: all but the last second.
 const REDIS: &str = "appendonly yes\nappendfsync everysec\n";
 const ROLES: [&str; 5] = ["api", "api", "projector", "projector", "projector"];
@@ -124,7 +126,9 @@ async fn moment(then: Instant) {
 async fn watch_counts(client: Client, journal: Arc<Journal>, mut done: oneshot::Receiver<()>) -> Shown {
     let mut shown = Shown::default();
     journal.until(1).await;
+    let mut ticks = interval(WATCH);
     while done.try_recv().is_err() {
+        ticks.tick().await;
         let answered = journal.answered();
         let answers: Vec<_> = answered.iter().map(|(_, answer)| answer.clone()).collect();
         // One that is killed while it answers is asked again.
