@@ -10,8 +10,8 @@ use tokio::time::timeout;
 /// How long RabbitMQ may take for one answer, in milliseconds.
 const ANSWER_WAIT_MS: u64 = 4_000;
 
-/// What it says of a stream without a replica that runs on its machine.
-const STARTING: &str = "does not have a running replica";
+/// What it says of a stream without a replica that runs on its machine: where it starts, of one that it does not know yet.
+const STARTING: [&str; 2] = ["does not have a running replica", "does not have a replica"];
 
 /// Why something failed.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl From<Error> for Failure {
         };
         let said = protocol.get_message().to_string();
         match protocol.kind() {
-            _ if said.contains(STARTING) => Self::Starting(said),
+            _ if STARTING.iter().any(|starting| said.contains(starting)) => Self::Starting(said),
             AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => Self::Missing,
             AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) => Self::Mismatch(said),
             AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => Self::Log(LogError::Broken(format!(
